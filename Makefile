@@ -7,7 +7,6 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 UV := $(BIN)/uv
-LOCK := $(shell command -v flock >/dev/null && echo "flock .venv/.lock")
 PACKAGES := services gateway consumers simulators ops
 
 help:  ## Show this list
@@ -16,16 +15,16 @@ help:  ## Show this list
 $(UV): requirements-uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(LOCK) $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@touch $@
 
 .venv/.run: $(UV) requirements.txt pyproject.toml
-	$(LOCK) $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.txt
-	$(LOCK) $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.run requirements-dev.txt
-	$(LOCK) $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
 install: .venv/.dev  ## Make .venv with everything, tools for developers included
