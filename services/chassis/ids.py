@@ -1,0 +1,70 @@
+"""Ids of rows and events, and the order number that people read.
+
+Why: ids that grow with time keep indexes small; numbers without look-alikes survive a telephone call.
+"""
+
+import os
+import threading
+import time
+import uuid
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+_LOOK_ALIKES = str.maketrans({"O": "0", "I": "1", "L": "1", "-": "", " ": ""})
+_NUMBER_LENGTH = 10
+_COUNTER_BITS = 74
+
+
+class InvalidOrderNumber(ValueError):
+    """The text is not an order number."""
+
+
+def new_id() -> str:
+    """A UUIDv7 as text; every id of this process is greater than the ones before it."""
+    return str(uuid.UUID(int=_generator.next()))
+
+
+def new_order_number() -> str:
+    """Ten random characters of Crockford's base 32, for example `7K3M92QXTF`; unique only by the table's constraint."""
+    bits = int.from_bytes(os.urandom(7))
+    return "".join(_ALPHABET[(bits >> 5 * place) & 31] for place in range(_NUMBER_LENGTH))
+
+
+def display_number(number: str) -> str:
+    """The number as people see it: `7K3M-92QXTF`."""
+    return f"{number[:4]}-{number[4:]}"
+
+
+def parse_number(text: str) -> str:
+    """The number that a person typed: case, dashes, blanks and look-alikes do not matter. Raises InvalidOrderNumber."""
+    number = text.upper().translate(_LOOK_ALIKES)
+    if len(number) != _NUMBER_LENGTH or any(character not in _ALPHABET for character in number):
+        raise InvalidOrderNumber("an order number has ten letters and digits, for example 7K3M-92QXTF")
+    return number
+
+
+class _Generator:
+    """48 bits of milliseconds, then 74 bits that start at random in each millisecond and only grow within it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._milliseconds = 0
+        self._counter = 0
+
+    def next(self) -> int:
+        random = int.from_bytes(os.urandom(10))
+        with self._lock:
+            now = time.time_ns() // 1_000_000
+            if now > self._milliseconds:
+                self._milliseconds = now
+                self._counter = random >> 7  # 73 of 74 bits: room to grow
+            else:  # the same millisecond, or the clock was set back
+                self._counter += 1 + (random >> 48)
+                if self._counter >> _COUNTER_BITS:
+                    self._milliseconds += 1
+                    self._counter = random >> 7
+            counter, milliseconds = self._counter, self._milliseconds
+        high, low = counter >> 62, counter & ((1 << 62) - 1)
+        return milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+
+
+_generator = _Generator()
