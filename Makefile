@@ -27,11 +27,17 @@ $(UV): requirements-uv.txt
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.txt
 	@touch $@
 
-install: .venv/.dev  ## Make .venv with everything, tools for developers included
+gen/.stamp: .venv/.run $(shell find protos -name '*.proto') ops/protos.py
+	$(BIN)/python -m ops.protos
+	@touch $@
+
+protos: gen/.stamp  ## Generate gen/ from protos/
+
+install: .venv/.dev gen/.stamp  ## Make .venv with everything, tools for developers included
 
 lock: $(UV)  ## Choose versions anew and write requirements*.txt with their hashes
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --group local pyproject.toml -o requirements.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt
 	echo uv | $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header - -o requirements-uv.txt
 
-.PHONY: help install lock
+.PHONY: help install lock protos
