@@ -120,7 +120,13 @@ async def claim(
         lease,
     )
     found = {(row["caller"], row["method"], row["request_id"]): row for row in rows}
-    return [_claim_of(request, found[request.key], firsts[request.key], first_phase) for request in requests]
+    claims: list[Claim] = []
+    claimed: set[Key] = set()
+    for request in requests:
+        is_first = request.key not in claimed
+        claimed.add(request.key)
+        claims.append(_claim_of(request, found[request.key], is_first, first_phase))
+    return claims
 
 
 async def advance(tx: Transaction, steps: Sequence[Step], *, lease: timedelta | None = None) -> list[bool]:
@@ -194,13 +200,13 @@ def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
     return callers, methods, request_ids
 
 
-def _claim_of(request: Request, row: asyncpg.Record, claimant: Request, first_phase: str) -> Claim:
+def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase: str) -> Claim:
     phase, fence = row["phase"], row["fence"]
     if row["body_hash"] != request.body_hash:
         outcome = ClaimOutcome.BODY_DIFFERS
     elif phase in (DONE, FAILED):
         outcome = ClaimOutcome.REPLAY
-    elif row["holder"] != request.holder or claimant is not request:
+    elif row["holder"] != request.holder or not is_first:
         outcome = ClaimOutcome.IN_PROGRESS
     elif fence == 1 and phase == first_phase:
         outcome = ClaimOutcome.FRESH
@@ -232,6 +238,7 @@ def _taken(row: Any) -> Claim:
 
 # DO UPDATE and not DO NOTHING: it waits for a rival's commit and then returns the rival's row (F-26).
 # Whoever is the holder afterwards owns the key; by a try's own id a repeated claim meets its own lease again.
+# statement_timestamp(): all three columns must agree on whether the lease has run out.
 _CLAIM = """
 INSERT INTO idempotency_keys AS k
     (caller, method, request_id, body_hash, subject, holder, body, phase, lease_until)
@@ -239,14 +246,14 @@ SELECT caller, method, request_id, body_hash, subject, holder, body, $8, clock_t
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[])
        AS r (caller, method, request_id, body_hash, subject, holder, body)
 ON CONFLICT (caller, method, request_id) DO UPDATE
-   SET holder = CASE WHEN k.lease_until < clock_timestamp() AND k.phase NOT IN ('DONE', 'FAILED')
+   SET holder = CASE WHEN k.lease_until < statement_timestamp() AND k.phase NOT IN ('DONE', 'FAILED')
                       AND k.body_hash = excluded.body_hash
                      THEN excluded.holder ELSE k.holder END,
-       fence = CASE WHEN k.lease_until < clock_timestamp() AND k.phase NOT IN ('DONE', 'FAILED')
+       fence = CASE WHEN k.lease_until < statement_timestamp() AND k.phase NOT IN ('DONE', 'FAILED')
                      AND k.body_hash = excluded.body_hash AND k.holder <> excluded.holder
                     THEN k.fence + 1 ELSE k.fence END,
        lease_until = CASE WHEN k.phase NOT IN ('DONE', 'FAILED') AND k.body_hash = excluded.body_hash
-                           AND (k.lease_until < clock_timestamp() OR k.holder = excluded.holder)
+                           AND (k.lease_until < statement_timestamp() OR k.holder = excluded.holder)
                           THEN excluded.lease_until ELSE k.lease_until END
 RETURNING caller, method, request_id, body_hash, subject, phase, fence, holder, answer,
           lease_until - clock_timestamp() AS lease_left
@@ -264,7 +271,7 @@ WITH steps AS (
        FOR NO KEY UPDATE OF idempotency_keys
 )
 UPDATE idempotency_keys k
-   SET phase = s.to_phase, answer = s.answer, updated_at = clock_timestamp(),
+   SET phase = s.to_phase, answer = coalesce(s.answer, k.answer), updated_at = clock_timestamp(),
        body = CASE WHEN s.to_phase IN ('DONE', 'FAILED') THEN NULL ELSE k.body END,
        lease_until = coalesce(clock_timestamp() + $8, k.lease_until)
   FROM steps s JOIN locked USING (caller, method, request_id)
