@@ -1,0 +1,70 @@
+"""Sums over an order's money: what was asked back, what is still kept, what units are worth.
+
+Whole minor units only; rounding is down and on running sums, so that parts never exceed the whole.
+"""
+
+from __future__ import annotations
+
+from services.orders.domain.events import RefundRequested
+from services.orders.domain.order import Money, Order, Refund, Units
+from services.orders.domain.states import DisputeState, RefundState
+
+
+def money(order: Order, amount_minor: int) -> Money:
+    """An amount in the order's currency."""
+    return Money(amount_minor, order.currency)
+
+
+def asked_back(order: Order) -> int:
+    """Refunds that orders asked for and that are not in `refunded` yet; a failed one stays due."""
+    return sum(refund.amount_minor for refund in order.progress.refunds if refund.state is not RefundState.SUCCEEDED)
+
+
+def disputed(order: Order) -> int:
+    """Money that a bank keeps: open and lost disputes (S-18)."""
+    held = (DisputeState.OPEN, DisputeState.LOST)
+    known = [dispute.amount_minor for dispute in order.progress.disputes if dispute.state in held]
+    if not known and order.payment.dispute in held:
+        return order.payment.captured_minor
+    return sum(known)
+
+
+def kept(order: Order) -> int:
+    """Captured money that is neither given back, asked back nor disputed; never negative."""
+    paid = order.payment
+    return max(0, paid.captured_minor - paid.refunded_minor - asked_back(order) - disputed(order))
+
+
+def value_of(order: Order, gone: dict[int, int]) -> int:
+    """What the customer need not pay when `gone` units (by line) are cancelled or returned.
+
+    Goods count by their price, with their share of the adjustments; shipping comes back with the last unit.
+    """
+    if all(gone.get(line.line, 0) >= line.ordered for line in order.lines):
+        return order.total_minor
+    if order.subtotal_minor <= 0:
+        return 0
+    goods = sum(line.unit_price_minor * min(gone.get(line.line, 0), line.ordered) for line in order.lines)
+    return max(0, goods * (order.subtotal_minor + order.adjustments_minor) // order.subtotal_minor)
+
+
+def worth(order: Order, units: Units) -> int:
+    """What `units` add to the units that are gone already, capped by what is kept."""
+    before = {line.line: line.cancelled + line.returned for line in order.lines}
+    after = dict(before)
+    for unit in units:
+        after[unit.line] = after.get(unit.line, 0) + unit.quantity
+    return min(kept(order), value_of(order, after) - value_of(order, before))
+
+
+def ask_back(
+    order: Order, amount_minor: int, reason: str, object_id: str = ""
+) -> tuple[Order, tuple[RefundRequested, ...]]:
+    """Ask for a refund of at most what is kept; nothing is asked when that is nothing."""
+    amount_minor = min(amount_minor, kept(order))
+    if amount_minor <= 0:
+        return order, ()
+    refund_id = f"{order.order_id}:refund:{len(order.progress.refunds) + 1}"
+    refund = Refund(refund_id, amount_minor, object_id)
+    asked = order.with_progress(refunds=(*order.progress.refunds, refund))
+    return asked, (RefundRequested(refund_id, money(order, amount_minor), object_id, reason),)

@@ -1,0 +1,67 @@
+"""An order as plain JSON values and back.
+
+Driven by the dataclasses themselves, so that a new field is persisted without a second list of names.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from services.orders.domain.order import Order
+
+Record = dict[str, Any]
+
+
+def to_record(order: Order) -> Record:
+    """Field names to JSON values; nested dataclasses are objects, tuples lists, times ISO 8601."""
+    record: Record = _encode(order)
+    return record
+
+
+def from_record(record: Record) -> Order:
+    """The order that to_record wrote; absent fields take their defaults, times may be datetime already."""
+    order: Order = _decoder(Order)(record)
+    return order
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+@cache
+def _decoder(wanted: Any) -> Callable[[Any], Any]:
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, types.UnionType):
+        inner = _decoder(next(argument for argument in arguments if argument is not type(None)))
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        item = _decoder(arguments[0])
+        return lambda value: tuple(map(item, value))
+    if wanted is datetime:
+        return lambda value: value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    if isinstance(wanted, type) and is_dataclass(wanted):
+        return _dataclass_decoder(wanted)
+    if isinstance(wanted, type) and issubclass(wanted, Enum):
+        return wanted
+    return lambda value: value
+
+
+def _dataclass_decoder(wanted: Any) -> Callable[[Any], Any]:
+    decoders = {name: _decoder(hint) for name, hint in typing.get_type_hints(wanted).items()}
+    known = frozenset(field.name for field in fields(wanted))
+    return lambda value: wanted(**{name: decoders[name](value[name]) for name in value.keys() & known})
