@@ -1,0 +1,54 @@
+"""Where the local stack keeps its files.
+
+Why: everything stays below one folder that can be removed, and a server that may not run as root must reach its files.
+"""
+
+import hashlib
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+SERVER_USER: Final = "nobody"
+SHARED_TEMP: Final = Path("/var/tmp")
+
+
+def state_folder() -> Path:
+    """Databases, logs and Kafka of `onefold up`: `.onefold/` in the project's root, or ONEFOLD_STATE_DIR."""
+    return Path(os.environ.get("ONEFOLD_STATE_DIR") or ROOT / ".onefold").resolve()
+
+
+def cache_folder() -> Path:
+    """What was downloaded and may be kept: `.onefold/cache`, or ONEFOLD_CACHE_DIR."""
+    return Path(os.environ.get("ONEFOLD_CACHE_DIR") or ROOT / ".onefold" / "cache").resolve()
+
+
+def server_account() -> pwd.struct_passwd | None:
+    """The account for a server that refuses root; None when we are not root and need no other."""
+    return pwd.getpwnam(SERVER_USER) if os.geteuid() == 0 else None
+
+
+def reachable_by_others(path: Path) -> bool:
+    """Whether an account without rights of its own may walk to `path` (which need not exist yet)."""
+    return all(bool(folder.stat().st_mode & stat.S_IXOTH) for folder in path.resolve().parents if folder.exists())
+
+
+def place_for(account: pwd.struct_passwd | None, wanted: Path) -> Path:
+    """`wanted`, or a folder in /var/tmp that belongs to it when `account` could not walk to `wanted`."""
+    if account is None or reachable_by_others(wanted):
+        return wanted
+    digest = hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:16]
+    return SHARED_TEMP / f"onefold-{digest}"
+
+
+def own_folder(path: Path, account: pwd.struct_passwd | None) -> Path:
+    """Make `path` for `account` alone (mode 0700), parents included."""
+    path.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid not in {os.geteuid(), account.pw_uid if account else os.geteuid()}:
+        raise PermissionError(f"{path} belongs to somebody else")
+    path.chmod(0o700)
+    if account is not None:
+        os.chown(path, account.pw_uid, account.pw_gid)
+    return path

@@ -1,0 +1,43 @@
+"""Ports of the local stack: a free one, or a clear word that one is taken.
+
+Why: a second stack, or another program, on the same port must be an error at once and not a puzzle later (F-44).
+"""
+
+import socket
+from typing import Final
+
+from ops.local.child import LocalStackError
+
+HOST: Final = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> list[int]:
+    """Several different free ports."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def require_free(port: int, owner: str, setting: str) -> None:
+    """Raise LocalStackError when `port` is taken; `setting` is the variable that chooses another."""
+    if is_open(port):
+        raise LocalStackError(f"port {port} for {owner} is taken; stop what uses it or set {setting} to another")
+
+
+def is_open(port: int, *, timeout_seconds: float = 0.2) -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(timeout_seconds)
+        return probe.connect_ex((HOST, port)) == 0
