@@ -1,0 +1,109 @@
+"""One process: its components, its signals, its health.
+
+Why: every role starts, reports and stops in the same way, and a component that died takes the process with it, so that
+nothing looks alive that is not.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from services.chassis.config import ServiceSettings
+from services.chassis.telemetry import get_logger
+
+log = get_logger(__name__)
+
+_MARGIN_S = 5.0  # after the grace: what still runs then is cancelled
+_REQUEST_TIMEOUT_S = 5.0
+
+
+class Component(Protocol):
+    """Something that runs until it is told to stop."""
+
+    name: str
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then end in good order. Ending earlier counts as dying."""
+
+    def ready(self) -> bool:
+        """Whether it does its work at present."""
+
+
+async def run(components: Sequence[Component], settings: ServiceSettings) -> None:
+    """Run all until SIGTERM or SIGINT; raises SystemExit(1) if one died or did not stop in time."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    tasks = {asyncio.create_task(component.run(stop), name=component.name) for component in components}
+    try:
+        async with _health(components, settings):
+            healthy = await _until_stopped(tasks, stop)
+            stop.set()
+            _, late = await asyncio.wait(tasks, timeout=_longest_stop_s(settings))
+    finally:
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signal_number)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for task in late:
+        log.error("component_did_not_stop", component=task.get_name())
+    if late or not healthy or any(isinstance(result, Exception) for result in results):
+        raise SystemExit(1)
+    log.info("process_stopped")
+
+
+async def _until_stopped(tasks: "set[asyncio.Task[None]]", stop: asyncio.Event) -> bool:
+    """True when asked to stop; false when a component ended by itself."""
+    asked = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({asked, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if stop.is_set():
+        return True
+    for task in done:
+        error = None if task.cancelled() else task.exception()
+        log.error("component_died", component=task.get_name(), exc_info=error or False)
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _health(components: Sequence[Component], settings: ServiceSettings) -> "contextlib.AsyncIterator[None]":
+    """HTTP: /healthz says that the loop turns, /readyz that all components work, /metrics is Prometheus'."""
+    if settings.health_port is None:
+        yield
+        return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
+                writer.write(_response(path, components))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, settings.host, settings.health_port)
+    log.info("health_serving", port=server.sockets[0].getsockname()[1])
+    async with server:
+        yield
+
+
+def _response(path: bytes, components: Sequence[Component]) -> bytes:
+    status, content_type, body = b"200 OK", b"text/plain; charset=utf-8", b"ok\n"
+    if path == b"/metrics":
+        content_type, body = CONTENT_TYPE_LATEST.encode(), generate_latest()
+    elif path == b"/readyz":
+        if waiting := [component.name for component in components if not component.ready()]:
+            status, body = b"503 Service Unavailable", f"not ready: {', '.join(waiting)}\n".encode()
+    elif path != b"/healthz":
+        status, body = b"404 Not Found", b"try /healthz, /readyz or /metrics\n"
+    head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % (status, content_type, len(body)) + body
+
+
+def _longest_stop_s(settings: ServiceSettings) -> float:
+    return (settings.drain_delay_ms + 2 * settings.grace_ms) / 1000 + _MARGIN_S
