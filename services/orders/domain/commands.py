@@ -83,7 +83,7 @@ def archive(order: Order, actor: str) -> Advanced | Refusal:
     return _numbered(order, saga.archive(order, actor, "by hand"))
 
 
-def request_return(order: Order, return_id: str, lines: Units, now: datetime) -> Advanced | Refusal:
+def request_return(order: Order, return_id: str, lines: Units) -> Advanced | Refusal:
     """A customer wants to send goods back (S-21)."""
     if any(item.return_id == return_id for item in order.progress.returns):
         return Advanced(order)
