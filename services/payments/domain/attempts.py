@@ -1,0 +1,280 @@
+"""Attempts: begin one, follow what the provider shows of it, capture it.
+
+Why: webhooks come late, twice and in any order, so a state is taken by rank and the provider's time, never by
+arrival, and money is counted by its object (R-1.14, S-13).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import events as said
+from .draft import Draft, OperationPlan, Outcome, operation_id
+from .inputs import AttemptSeen, CapturePayment, CreatePayment, OperationEnded
+from .money import money_arrived
+from .payable import (
+    RANKS,
+    TRANSITIONS,
+    Attempt,
+    AttemptState,
+    End,
+    Entry,
+    Failure,
+    Flow,
+    Kind,
+    Money,
+    Verdict,
+    verdict,
+)
+
+_ENDS = (End.NONE, End.CANCELED, End.LAPSED, End.FAILED)
+
+
+def create(draft: Draft, command: CreatePayment) -> None:
+    """Answer the attempt of this request, the live one, or begin the next (R-1.5, S-14)."""
+    payable = draft.payable
+    if payable.due is not None and payable.due != command.due:
+        return draft.refuse("AMOUNT_DIFFERS", "Another amount is due for this order.")
+    repeated = next((a for a in payable.attempts if a.request_id == command.request_id), None)
+    live = repeated or payable.live_attempt
+    if payable.closed and (repeated is None or not repeated.ended):
+        return draft.refuse("PAYABLE_CLOSED", "The payment of this order was cancelled.")
+    if repeated is None and verdict(payable) in (Verdict.PAID, Verdict.MISMATCHED):
+        return draft.refuse("ALREADY_PAID", "Money for this order has already come.")
+    if live is not None:
+        draft.attempt_id = live.id
+        draft.outcome = Outcome.STALE
+        return None
+    draft.change(due=command.due, manual_capture=command.manual_capture)
+    attempt = Attempt(
+        id=command.attempt_id,
+        number=len(payable.attempts) + 1,
+        flow=command.flow,
+        state=AttemptState.CREATING,
+        created_at=draft.now,
+        state_at=draft.now,
+        request_id=command.request_id,
+    )
+    draft.change(attempts=(*payable.attempts, attempt))
+    draft.attempt_id = attempt.id
+    return _plan_create(draft, attempt)
+
+
+def seen(draft: Draft, fact: AttemptSeen) -> None:
+    """Take in an intent or session: its money by object, its state by rank."""
+    attempt = _find(draft, fact)
+    if attempt is None:
+        if fact.state is AttemptState.CANCELED and not fact.captured_minor:
+            draft.outcome = Outcome.STALE
+            return
+        attempt = _adopt(draft, fact)
+    before = draft.payable
+    fresh = not attempt.object_id
+    attempt = draft.put(_identified(attempt, fact))
+    if fresh and attempt.object_id and not attempt.orphan and not fact.captured_minor:
+        draft.say(said.PaymentCreated(attempt.id, attempt.object_id))
+    _take_failure(draft, attempt.id, fact)
+    moved = _move(draft, attempt.id, fact)
+    _take_money(draft, attempt.id, fact)
+    if moved:
+        _announce(draft, attempt.id, fact)
+    if not moved and draft.payable.ledger == before.ledger and not draft.events:
+        draft.outcome = Outcome.STALE
+
+
+def capture(draft: Draft, command: CapturePayment) -> None:
+    """Plan the capture of an authorisation; a smaller amount lowers what is due (R-1.21)."""
+    payable = draft.payable
+    known = next((a for a in payable.attempts if a.capture_request == command.request_id), None)
+    if known is not None or verdict(payable) is Verdict.PAID:
+        draft.outcome = Outcome.STALE
+        return
+    attempt = payable.live_attempt
+    authorized = next((f for f in payable.facts(Entry.AUTHORIZED) if attempt and attempt.names(f.object_id)), None)
+    refused = ""
+    if attempt is None or attempt.state is not AttemptState.AUTHORIZED or authorized is None:
+        refused = "not_authorized"
+    elif payable.closed:
+        refused = "payable_closed"
+    elif command.amount.currency != authorized.money.currency:
+        refused = "currency_differs"
+    elif not 0 < command.amount.amount_minor <= authorized.money.amount_minor:
+        refused = "amount_too_large"
+    if refused or attempt is None:
+        last = attempt or (payable.attempts[-1] if payable.attempts else None)
+        ids = (last.id, last.object_id) if last else ("", "")
+        draft.say(said.PaymentCaptureFailed(*ids, command.request_id, refused, "Nothing can be captured."))
+        return
+    if payable.due is not None and command.amount.amount_minor < payable.due.amount_minor:
+        draft.change(due=command.amount)
+    draft.put(replace(attempt, capture_request=command.request_id))
+    identity = operation_id(command.request_id, Kind.CAPTURE, 1)
+    draft.plan(
+        OperationPlan(identity, Kind.CAPTURE, attempt.id, 1, attempt.flow, attempt.payment_id, command.amount)
+    )
+
+
+def create_ended(draft: Draft, end: OperationEnded) -> None:
+    """The provider answered a create: adopt the object, or end the attempt that never was."""
+    attempt = draft.payable.attempt(end.target_id)
+    if end.succeeded or attempt.object_id:
+        return
+    if end.absent and not draft.payable.closed:
+        return _plan_create(draft, attempt)
+    failure = Failure(draft.now, end.code, end.reason)
+    attempt = draft.put(
+        replace(attempt, state=AttemptState.CANCELED, state_at=draft.now, end=End.FAILED, failure=failure)
+    )
+    draft.say(said.PaymentFailed(attempt.id, "", end.code, end.reason))
+    return None
+
+
+def capture_ended(draft: Draft, end: OperationEnded) -> None:
+    """A refused capture answers the request; the object that came with it is taken in by `seen`."""
+    attempt = draft.payable.attempt(end.target_id)
+    if end.succeeded or draft.payable.has(attempt.payment_id, Entry.CAPTURED):
+        return
+    draft.say(
+        said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, end.code, end.reason)
+    )
+
+
+def _plan_create(draft: Draft, attempt: Attempt) -> None:
+    attempt = draft.put(replace(attempt, creates=attempt.creates + 1))
+    identity = operation_id(attempt.id, Kind.CREATE, attempt.creates)
+    draft.plan(
+        OperationPlan(identity, Kind.CREATE, attempt.id, attempt.creates, attempt.flow, money=draft.payable.due)
+    )
+
+
+def _find(draft: Draft, fact: AttemptSeen) -> Attempt | None:
+    """By the provider's ids; else by ours, where the attempt has no such object yet."""
+    attempts = draft.payable.attempts
+    found = next((a for a in attempts if a.names(fact.session_id, fact.payment_id)), None)
+    if found is not None:
+        return found
+    ours = next((a for a in attempts if a.id == fact.attempt_id), None)
+    if ours is None:
+        return None
+    if ours.flow is Flow.CHECKOUT:
+        open_session = not fact.session_id or not ours.object_id
+        return ours if open_session and (not fact.payment_id or not ours.payment_id) else None
+    return ours if not ours.object_id and not fact.session_id else None
+
+
+def _adopt(draft: Draft, fact: AttemptSeen) -> Attempt:
+    """An object for our order that no call of ours is known to have made: it joins, or it must end (R-1.6)."""
+    payable = draft.payable
+    ends = fact.state in (AttemptState.CANCELED, AttemptState.SUCCEEDED)
+    attempt = Attempt(
+        id=fact.new_id or fact.object_id,
+        number=len(payable.attempts) + 1,
+        flow=Flow.CHECKOUT if fact.session_id else Flow.INTENT,
+        state=AttemptState.CREATING,
+        created_at=draft.now,
+        state_at=draft.now,
+        orphan=not ends and (payable.live_attempt is not None or payable.closed or payable.money_came),
+    )
+    draft.change(attempts=(*payable.attempts, attempt))
+    return attempt
+
+
+def _identified(attempt: Attempt, fact: AttemptSeen) -> Attempt:
+    payment_id = attempt.payment_id or fact.payment_id
+    object_id = attempt.object_id or (fact.session_id if attempt.flow is Flow.CHECKOUT else fact.payment_id)
+    paid = fact.captured_minor or fact.authorized_minor
+    charge_id = attempt.charge_id or (fact.charge_id if paid else "")
+    method = attempt.method or (fact.method if paid else "")
+    same = (attempt.object_id, attempt.payment_id, attempt.charge_id, attempt.method)
+    if same == (object_id, payment_id, charge_id, method):
+        return attempt
+    return replace(attempt, object_id=object_id, payment_id=payment_id, charge_id=charge_id, method=method)
+
+
+def _take_failure(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
+    """Count it, and keep the newest words; a late one is counted and changes nothing else (R-1.14)."""
+    if not fact.failed and not (fact.asked and fact.failure_code):
+        return
+    attempt = draft.payable.attempt(attempt_id)
+    failure = Failure(fact.occurred_at, fact.failure_code, fact.failure_message)
+    old = attempt.failure
+    known = fact.asked and old is not None and (old.code, old.message) == (failure.code, failure.message)
+    newer = not known and (
+        old is None
+        or (failure.occurred_at, failure.code, failure.message) > (old.occurred_at, old.code, old.message)
+    )
+    draft.put(
+        replace(attempt, failures=attempt.failures + fact.failed, failure=failure if newer else attempt.failure)
+    )
+    current = RANKS[attempt.state] <= 1 and fact.occurred_at >= attempt.state_at and fact.state is AttemptState.PAYABLE
+    if newer and not attempt.orphan and (current or attempt.state is AttemptState.CREATING):
+        draft.say(said.PaymentFailed(attempt.id, attempt.object_id, failure.code, failure.message))
+
+
+def _move(draft: Draft, attempt_id: str, fact: AttemptSeen) -> bool:
+    """Take the state where its rank is higher, or the rank is equal and the provider's time later."""
+    attempt = draft.payable.attempt(attempt_id)
+    if fact.state is attempt.state:
+        later = RANKS[fact.state] == 1 and fact.occurred_at > attempt.state_at
+        end = max(attempt.end, fact.end, key=_ENDS.index)
+        if later or end is not attempt.end:
+            draft.put(replace(attempt, state_at=max(attempt.state_at, fact.occurred_at), end=end))
+        return False
+    if fact.state not in TRANSITIONS[attempt.state]:
+        return False
+    if RANKS[fact.state] == RANKS[attempt.state]:
+        if fact.occurred_at == attempt.state_at and not fact.asked:
+            draft.look(draft.now)  # the provider's times have seconds only: ask for the truth
+        if (fact.occurred_at, _tie(fact.state, fact.failed)) <= (attempt.state_at, _tie_of(attempt)):
+            return False
+    elif RANKS[fact.state] < RANKS[attempt.state]:
+        return False
+    draft.put(replace(attempt, state=fact.state, state_at=fact.occurred_at, end=fact.end))
+    return True
+
+
+def _tie(state: AttemptState, failed: bool) -> int:
+    if state is AttemptState.PAYABLE:
+        return 3 if failed else 0
+    return 1 if state is AttemptState.REQUIRES_ACTION else 2
+
+
+def _tie_of(attempt: Attempt) -> int:
+    return _tie(attempt.state, attempt.failure is not None and attempt.failure.occurred_at == attempt.state_at)
+
+
+def _take_money(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
+    """Book what the fact shows, and end an authorisation that was captured or cancelled, in any order of arrival."""
+    attempt = draft.payable.attempt(attempt_id)
+    source = fact.money_id
+    if fact.authorized_minor:
+        draft.book(source, Entry.AUTHORIZED, Money(fact.authorized_minor, fact.currency), fact.occurred_at)
+    captured = Money(fact.captured_minor, fact.currency)
+    if draft.book(source, Entry.CAPTURED, captured, fact.occurred_at):
+        money_arrived(draft, attempt, source, captured)
+    over = attempt.state is AttemptState.CANCELED or draft.payable.has(source, Entry.CAPTURED)
+    held = next((f for f in draft.payable.facts(Entry.AUTHORIZED) if f.object_id == source), None)
+    if over and held is not None:
+        draft.book(source, Entry.RELEASED, held.money, fact.occurred_at)
+
+
+def _announce(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
+    """Say what the new state means to others; an orphan's life is nobody's business but its money."""
+    attempt = draft.payable.attempt(attempt_id)
+    if attempt.orphan:
+        return
+    ids = (attempt.id, attempt.object_id)
+    if attempt.state is AttemptState.REQUIRES_ACTION:
+        draft.say(said.PaymentRequiresAction(*ids))
+    elif attempt.state is AttemptState.PROCESSING:
+        draft.say(said.PaymentProcessing(*ids))
+    elif attempt.state is AttemptState.AUTHORIZED:
+        draft.say(said.PaymentAuthorized(*ids, Money(fact.authorized_minor, fact.currency)))
+    elif attempt.state is AttemptState.CANCELED:
+        held = next((f for f in draft.payable.facts(Entry.AUTHORIZED) if f.object_id == fact.money_id), None)
+        if attempt.end is End.LAPSED and held is not None:
+            draft.say(said.PaymentAuthorizationExpired(*ids, held.money))
+        elif attempt.end is End.FAILED and not attempt.failures:
+            draft.say(said.PaymentFailed(*ids, fact.failure_code, fact.failure_message))
+        else:
+            draft.say(said.PaymentCanceled(*ids))

@@ -1,0 +1,191 @@
+"""Refunds and disputes: money that goes back, under the cap of S-18.
+
+Why: a refund can be ours or made at the provider's dashboard, can still fail after it succeeded (F-8), and never
+may more go back than was captured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import events as said
+from .draft import Draft, OperationPlan, Outcome, operation_id
+from .inputs import ChargeRefunded, DisputeSeen, OperationEnded, RefundSeen, RequestRefund
+from .payable import (
+    Dispute,
+    DisputeState,
+    Entry,
+    Flow,
+    Kind,
+    LedgerFact,
+    Money,
+    Payable,
+    Refund,
+    RefundState,
+    counted_currency,
+    refundable,
+    refunds_pending,
+)
+
+_RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 2}
+
+
+def request(draft: Draft, command: RequestRefund) -> None:
+    """Plan the refund, of several captures where one does not suffice; a failed one is tried anew (S-18)."""
+    payable = draft.payable
+    parts = [r for r in payable.refunds if r.refund_id == command.refund_id]
+    if any(r.state is not RefundState.FAILED for r in parts):
+        draft.outcome = Outcome.STALE
+        return
+    captures = _captures(payable, command)
+    asked = command.amount.amount_minor
+    amount = min(asked, sum(refundable(payable, c) for c in captures))
+    if amount < asked:
+        draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(max(0, amount)))
+    if amount <= 0:
+        text = "Nothing of this payment can be given back."
+        draft.say(said.RefundFailed(command.refund_id, "", command.amount, "nothing_refundable", text))
+        return
+    number = max((r.number for r in parts), default=0) + 1
+    for part, (capture, share) in enumerate(_shares(payable, captures, amount), start=1):
+        refund = Refund(
+            id=f"{command.refund_id}.{number}.{part}",
+            refund_id=command.refund_id,
+            source_id=capture.object_id,
+            money=Money(share, capture.money.currency),
+            state=RefundState.PENDING,
+            number=number,
+        )
+        draft.change(refunds=(*draft.payable.refunds, refund))
+        identity = operation_id(refund.id, Kind.REFUND, number)
+        draft.plan(
+            OperationPlan(identity, Kind.REFUND, refund.id, number, Flow.INTENT, refund.source_id, refund.money)
+        )
+
+
+def refund_seen(draft: Draft, fact: RefundSeen) -> None:
+    """Take in a refund by rank; one that we did not make is adopted."""
+    refunds = draft.payable.refunds
+    refund = next((r for r in refunds if r.provider_refund_id == fact.provider_refund_id), None)
+    refund = refund or next((r for r in refunds if r.id == fact.our_id and not r.provider_refund_id), None)
+    fresh = refund is None or not refund.provider_refund_id
+    if refund is None:
+        refund = Refund(fact.provider_refund_id, "", fact.payment_id, fact.amount, RefundState.PENDING)
+        draft.change(refunds=(*refunds, refund))
+    moved = fresh or _RANKS[fact.state] > _RANKS[refund.state]
+    if moved:
+        refund = replace(
+            refund,
+            provider_refund_id=fact.provider_refund_id,
+            money=fact.amount,
+            state=fact.state,
+            code=fact.code,
+            reason=fact.reason,
+        )
+        draft.payable = draft.payable.with_refund(refund)
+    at, source = fact.occurred_at, refund.source_id
+    if fact.state is RefundState.SUCCEEDED:
+        draft.book(refund.provider_refund_id, Entry.REFUNDED, refund.money, at, source)
+    if refund.state is RefundState.FAILED and draft.payable.has(refund.provider_refund_id, Entry.REFUNDED):
+        draft.book(refund.provider_refund_id, Entry.REFUND_REVERSED, refund.money, at, source)
+    if moved:
+        _announce(draft, refund)
+    else:
+        draft.outcome = Outcome.STALE
+
+
+def refund_ended(draft: Draft, end: OperationEnded) -> None:
+    """A refused refund stays due: an incident, and a person tries again under a new operation."""
+    refund = next(r for r in draft.payable.refunds if r.id == end.target_id)
+    if end.succeeded or refund.provider_refund_id or refund.state is RefundState.FAILED:
+        return
+    refund = replace(refund, state=RefundState.FAILED, code=end.code, reason=end.reason)
+    draft.payable = draft.payable.with_refund(refund)
+    draft.look(draft.now)
+    _announce(draft, refund)
+
+
+def charge_refunded(draft: Draft, fact: ChargeRefunded) -> None:
+    """The provider gave back more than we know of: ask which refunds (F-8)."""
+    currency, source = fact.total.currency, fact.payment_id
+    payable = draft.payable
+    known = payable.sum(Entry.REFUNDED, currency, source) - payable.sum(Entry.REFUND_REVERSED, currency, source)
+    if known + refunds_pending(payable, currency, source) < fact.total.amount_minor:
+        draft.look(draft.now)
+    else:
+        draft.outcome = Outcome.STALE
+
+
+def dispute_seen(draft: Draft, fact: DisputeSeen) -> None:
+    """Record what the bank took and gave back; a decision is never reopened by an older event (R-1.22)."""
+    disputes = draft.payable.disputes
+    old = next((d for d in disputes if d.id == fact.dispute_id), None)
+    withdrawn = fact.withdrawn or (old is not None and old.withdrawn)
+    decided = old is not None and old.state is not DisputeState.OPEN
+    state = old.state if old is not None and decided else fact.state
+    opened_at = min(old.occurred_at, fact.occurred_at) if old is not None else fact.occurred_at
+    new = Dispute(fact.dispute_id, fact.payment_id, fact.amount, state, opened_at, withdrawn)
+    draft.change(disputes=(*(d for d in disputes if d.id != fact.dispute_id), new))
+    if withdrawn:
+        draft.book(new.id, Entry.DISPUTE_WITHDRAWN, new.money, fact.occurred_at, new.source_id)
+        if state is DisputeState.WON:
+            draft.book(new.id, Entry.DISPUTE_REINSTATED, new.money, fact.occurred_at, new.source_id)
+    if old is not None and old.state is state:
+        draft.outcome = Outcome.STALE
+    elif state is DisputeState.OPEN:
+        draft.say(said.DisputeOpened(new.id, new.money))
+    else:
+        draft.say(said.DisputeClosed(new.id, new.money, state))
+
+
+def _captures(payable: Payable, command: RequestRefund) -> list[LedgerFact]:
+    """The captures that may be meant; where all money came in another currency, its amounts are meant (R-1.15)."""
+    captures = list(payable.facts(Entry.CAPTURED))
+    if command.object_id:
+        charge = next((a.payment_id for a in payable.attempts if a.charge_id == command.object_id), "")
+        captures = [c for c in captures if c.object_id in (command.object_id, charge)]
+    currency = counted_currency(payable) if payable.due else command.amount.currency
+    wanted = {command.amount.currency}
+    if payable.due and currency != payable.due.currency and command.amount.currency == payable.due.currency:
+        wanted = {currency}
+    return [c for c in captures if c.money.currency in wanted]
+
+
+def _shares(payable: Payable, captures: list[LedgerFact], amount: int) -> list[tuple[LedgerFact, int]]:
+    """One capture that suffices, else as many as it takes, newest first."""
+    left = {c.object_id: refundable(payable, c) for c in captures}
+    newest = list(reversed(captures))
+    enough = next((c for c in newest if left[c.object_id] >= amount), None)
+    if enough is not None:
+        return [(enough, amount)]
+    shares = []
+    for capture in newest:
+        share = min(amount, left[capture.object_id])
+        if share > 0:
+            shares.append((capture, share))
+            amount -= share
+    return shares
+
+
+def _announce(draft: Draft, refund: Refund) -> None:
+    """Say how the whole request stands: succeeded with its last part, failed once all its parts have ended."""
+    parts = [refund]
+    if refund.refund_id:
+        same = (refund.refund_id, refund.number)
+        parts = [r for r in draft.payable.refunds if (r.refund_id, r.number) == same]
+    ids = (refund.refund_id, refund.provider_refund_id)
+    failed = [r for r in parts if r.state is RefundState.FAILED]
+    if refund.state is RefundState.PENDING:
+        draft.say(said.RefundPending(*ids, _total(parts)))
+    elif any(r.state is RefundState.PENDING for r in parts):
+        return
+    elif failed:
+        code, reason = failed[-1].code, failed[-1].reason
+        draft.say(said.RefundFailed(*ids, _total(failed), code, reason))
+        draft.raise_incident("refund_failed", refund.refund_id or refund.id, code=code)
+    else:
+        draft.say(said.RefundSucceeded(*ids, _total(parts)))
+
+
+def _total(parts: list[Refund]) -> Money:
+    return Money(sum(r.money.amount_minor for r in parts), parts[0].money.currency)
