@@ -1,0 +1,1 @@
+"""The inventory service: catalogue, stock levels, and the stock of each order."""
