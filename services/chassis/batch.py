@@ -136,8 +136,8 @@ class Batcher(Generic[C, R]):
                 log.warning("batch_split", batcher=self._name, commands=len(batch), error=type(error).__name__)
                 _retries.labels(self._name, "split").inc()
                 for entry in batch:
-                    if not entry.future.done():
-                        _settle([entry], await self._try([entry]))
+                    if not entry.future.done() and (alone := await self._try([entry])) is not None:
+                        _settle([entry], alone)
             elif error is not None:
                 _settle(batch, error)
         finally:
@@ -192,9 +192,9 @@ class _Entry(Generic[C, R]):
         return not self.future.done()
 
 
-def _settle(entries: "Iterable[_Entry[C, R]]", error: Exception | None) -> None:
+def _settle(entries: "Iterable[_Entry[C, R]]", error: Exception) -> None:
     """Give the error to every entry that has no answer yet."""
-    for entry in entries if error is not None else ():
+    for entry in entries:
         if entry.future.done():
             continue
         if isinstance(error, DomainError):

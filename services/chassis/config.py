@@ -24,7 +24,7 @@ class ConfigurationError(Exception):
 def by_profile(default: Any, *, description: str, demo: Any = None, test: Any = None, **rules: Any) -> Any:
     """A field whose default is shorter in the profiles `demo` and `test` (by default the same as in `demo`)."""
     shortened = {"demo": demo, "test": demo if test is None else test}
-    extra = {"profiles": {profile: value for profile, value in shortened.items() if value is not None}}
+    extra: dict[str, Any] = {"profiles": {profile: value for profile, value in shortened.items() if value is not None}}
     return Field(default=default, description=description, json_schema_extra=extra, **rules)
 
 
@@ -51,7 +51,10 @@ class ServiceSettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address that the servers listen on")
     port: int = Field(default=0, ge=0, le=65535, description="gRPC port; 0 takes a free one")
     health_port: int | None = Field(
-        default=None, ge=0, le=65535, description="HTTP port of /healthz, /readyz, /metrics; 0 a free one, none if unset"
+        default=None,
+        ge=0,
+        le=65535,
+        description="HTTP port of /healthz, /readyz, /metrics; 0 a free one, none if unset",
     )
     pool_size: int = Field(default=10, ge=1, le=200, description="most connections to PostgreSQL per process")
     statement_timeout_ms: int = Field(default=10_000, ge=1, description="longest statement; PostgreSQL's default: none")
@@ -64,7 +67,9 @@ class ServiceSettings(BaseSettings):
     )
     token: SecretStr = Field(default=SecretStr(""), description="this service's own token for calls to the others")
     batch_max: int = Field(default=256, ge=1, le=1024, description="most commands in one flush (SAGA 8)")
-    queue_max: int = Field(default=2048, ge=1, description="most commands that wait for a flush, then RESOURCE_EXHAUSTED")
+    queue_max: int = Field(
+        default=2048, ge=1, description="most commands that wait for a flush, then RESOURCE_EXHAUSTED"
+    )
     plumbing_retry_ms: int = by_profile(
         30_000, demo=10_000, test=5_000, description="how long a batch without deadlines retries a lost database", ge=0
     )

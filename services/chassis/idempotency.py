@@ -99,9 +99,7 @@ class Step:
     answer: bytes | None = None
 
 
-async def claim(
-    tx: Transaction, requests: Sequence[Request], *, lease: timedelta, first_phase: str
-) -> list[Claim]:
+async def claim(tx: Transaction, requests: Sequence[Request], *, lease: timedelta, first_phase: str) -> list[Claim]:
     """Claim the requests in one statement; answers in their order.
 
     A lease that ran out is taken over, and its fence grows. Of equal keys in one call the first is claimed; the
@@ -170,7 +168,7 @@ async def once(tx: Transaction, request: Request, effect: Callable[[], Awaitable
         raise refusal
     if not claimed.is_ours:
         return claimed.answer or b""
-    answer = (await effect()).SerializeToString()
+    answer: bytes = (await effect()).SerializeToString()
     await advance(tx, [Step(claimed.key, claimed.fence, claimed.phase, DONE, answer)])
     return answer
 
@@ -190,14 +188,8 @@ def failure(error: DomainError) -> bytes:
 
 
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
-    callers: list[str] = []
-    methods: list[str] = []
-    request_ids: list[str] = []
-    for caller, method, request_id in keys:
-        callers.append(caller)
-        methods.append(method)
-        request_ids.append(request_id)
-    return callers, methods, request_ids
+    rows = list(keys)
+    return [key[0] for key in rows], [key[1] for key in rows], [key[2] for key in rows]
 
 
 def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase: str) -> Claim:

@@ -7,7 +7,7 @@ nothing looks alive that is not.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -72,7 +72,7 @@ async def _until_stopped(tasks: "set[asyncio.Task[None]]", stop: asyncio.Event) 
 
 
 @contextlib.asynccontextmanager
-async def _health(components: Sequence[Component], settings: ServiceSettings) -> "contextlib.AsyncIterator[None]":
+async def _health(components: Sequence[Component], settings: ServiceSettings) -> AsyncIterator[None]:
     """HTTP: /healthz says that the loop turns, /readyz that all components work, /metrics is Prometheus'."""
     if settings.health_port is None:
         yield
