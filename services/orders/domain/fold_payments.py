@@ -73,7 +73,7 @@ def _column(order: Order, fact: facts.PaymentFact) -> tuple[Order, tuple[Inciden
         return order, ()
     before = order.payment
     differs = (payment.due_minor, payment.currency) != (order.total_minor, order.currency)
-    known = (before.due_minor, before.currency) == (payment.due_minor, payment.currency)
+    known = (before.due_minor, before.currency) == (payment.due_minor, payment.currency) or not payment.currency
     incidents = (Incident("payable_differs"),) if differs and not known else ()
     return replace(order, payment=payment), incidents
 
@@ -114,7 +114,7 @@ def _dispute(order: Order, fact: facts.DisputeOpened | facts.DisputeClosed) -> t
 def _excess(order: Order, fact: facts.PaymentExcessReceived) -> Order:
     if any(excess.object_id == fact.object_id for excess in order.progress.excesses):
         return order
-    excess = Excess(fact.object_id, fact.amount.amount_minor)
+    excess = Excess(fact.object_id, fact.amount)
     return order.with_progress(
         excesses=tuple(sorted((*order.progress.excesses, excess), key=lambda item: item.object_id))
     )

@@ -6,7 +6,7 @@ Whole minor units only; rounding is down and on running sums, so that parts neve
 from __future__ import annotations
 
 from services.orders.domain.events import RefundRequested
-from services.orders.domain.order import Money, Order, Refund, Units
+from services.orders.domain.order import Excess, Money, Order, Refund, Units
 from services.orders.domain.states import DisputeState, RefundState
 
 
@@ -17,7 +17,11 @@ def money(order: Order, amount_minor: int) -> Money:
 
 def asked_back(order: Order) -> int:
     """Refunds that orders asked for and that are not in `refunded` yet; a failed one stays due."""
-    return sum(refund.amount_minor for refund in order.progress.refunds if refund.state is not RefundState.SUCCEEDED)
+    return sum(
+        refund.amount_minor
+        for refund in order.progress.refunds
+        if refund.state is not RefundState.SUCCEEDED and refund.currency == order.currency
+    )
 
 
 def disputed(order: Order) -> int:
@@ -57,14 +61,23 @@ def worth(order: Order, units: Units) -> int:
     return min(kept(order), value_of(order, after) - value_of(order, before))
 
 
-def ask_back(
-    order: Order, amount_minor: int, reason: str, object_id: str = ""
-) -> tuple[Order, tuple[RefundRequested, ...]]:
+def ask_back(order: Order, amount_minor: int, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:
     """Ask for a refund of at most what is kept; nothing is asked when that is nothing."""
-    amount_minor = min(amount_minor, kept(order))
-    if amount_minor <= 0:
+    return _ask(order, money(order, min(amount_minor, kept(order))), "", reason)
+
+
+def ask_back_excess(order: Order, excess: Excess) -> tuple[Order, tuple[RefundRequested, ...]]:
+    """Ask for a refund from one capture; money in a foreign currency is not among what is kept."""
+    amount = excess.amount
+    if amount.currency == order.currency:
+        amount = money(order, min(amount.amount_minor, kept(order)))
+    return _ask(order, amount, excess.object_id, "more than due")
+
+
+def _ask(order: Order, amount: Money, object_id: str, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:
+    if amount.amount_minor <= 0:
         return order, ()
     refund_id = f"{order.order_id}:refund:{len(order.progress.refunds) + 1}"
-    refund = Refund(refund_id, amount_minor, object_id)
+    refund = Refund(refund_id, amount.amount_minor, amount.currency, object_id)
     asked = order.with_progress(refunds=(*order.progress.refunds, refund))
-    return asked, (RefundRequested(refund_id, money(order, amount_minor), object_id, reason),)
+    return asked, (RefundRequested(refund_id, amount, object_id, reason),)

@@ -106,10 +106,11 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund that orders asked for; `amount_minor` follows what payments says it really is."""
+    """A refund that orders asked for; the amount follows what payments says it really is."""
 
     refund_id: str
     amount_minor: int
+    currency: str
     object_id: str = ""
     state: RefundState = RefundState.ASKED
     version: int = 0
@@ -120,7 +121,7 @@ class Excess:
     """Money beyond what is due, by the provider's capture id (S-14)."""
 
     object_id: str
-    amount_minor: int
+    amount: Money
     asked: bool = False
 
 
@@ -237,15 +238,10 @@ class Order:
         return any(line.shipped for line in self.lines)
 
     @property
-    def currency_matches(self) -> bool:
-        """True while payments speaks of the order's own currency only."""
-        return not self.payment.currency_differs and self.payment.currency == self.currency
-
-    @property
     def is_paid(self) -> bool:
         """Captured at least the frozen total, in its currency, and not all of it given back (R-1.15)."""
         paid = self.payment
-        if not self.currency_matches or paid.verdict is PaymentVerdict.MISMATCHED:
+        if paid.currency != self.currency or paid.verdict is PaymentVerdict.MISMATCHED:
             return False
         return paid.captured_minor >= self.total_minor and (
             paid.refunded_minor < paid.captured_minor or self.total_minor == 0
@@ -257,7 +253,7 @@ class Order:
         paid = self.payment
         return (
             paid.verdict is PaymentVerdict.AUTHORIZED
-            and self.currency_matches
+            and paid.currency == self.currency
             and paid.authorized_minor + paid.captured_minor >= self.total_minor
         )
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.orders.domain import events
 from services.orders.domain.cancelling import begin_once
 from services.orders.domain.decision import Advanced, Incident, move
-from services.orders.domain.money import ask_back, kept, money
+from services.orders.domain.money import ask_back, ask_back_excess, kept, money
 from services.orders.domain.order import Cancellation, Order
 from services.orders.domain.policies import PaymentFailurePolicy, Policies
 from services.orders.domain.states import (
@@ -34,7 +34,7 @@ def excess_money(order: Order, now: datetime, policies: Policies) -> Advanced | 
     excess = next((item for item in order.progress.excesses if not item.asked), None)
     if excess is None:
         return None
-    order, refunds = ask_back(order, excess.amount_minor, "more than due", excess.object_id)
+    order, refunds = ask_back_excess(order, excess)
     excesses = tuple(replace(item, asked=True) if item is excess else item for item in order.progress.excesses)
     incident = Incident("excess_money", excess.object_id)
     return Advanced(order.with_progress(excesses=excesses), refunds, (incident,))
