@@ -1,0 +1,68 @@
+"""A fresh, migrated database per test, copied from a template.
+
+Why: a copy takes 40 ms, migrating takes ten times that, and a test that has a database of its own cannot disturb another.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from ops.local import databases, shared
+from ops.local.databases import Access
+
+PASSWORD: Final = "test"  # a server of a test run is as short-lived as the run
+Result = TypeVar("Result")
+
+
+def blocking(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, also for a caller who is inside an event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def clone(dsn: str, service: str) -> Access:
+    """A new database of `service` with its roles; `chassis` has the chassis' tables and nothing else."""
+    template = _template(dsn, service)
+    name = f"test_{service}_{secrets.token_hex(6)}"
+    statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER {databases.roles_of(service)[1]}'
+    blocking(_execute(dsn, [statement]))
+    return databases.access(dsn, service, name, _passwords(service))
+
+
+def drop(dsn: str, names: Iterable[str]) -> None:
+    """Drop databases, also those that somebody is still connected to."""
+    blocking(_execute(dsn, [f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in names]))
+
+
+def _template(dsn: str, service: str) -> str:
+    name = f"template_{service}"
+    made = shared.run_folder() / name
+    with shared.exclusively(name):
+        if not made.exists():
+            blocking(_make_template(dsn, service, name))
+            made.touch()
+    return name
+
+
+async def _make_template(dsn: str, service: str, name: str) -> None:
+    folder: Path | None = None if service == databases.CHASSIS else databases.MIGRATIONS[service]
+    access = await databases.create(dsn, service, _passwords(service), name)
+    await databases.migrate(access.owner, folder)
+
+
+async def _execute(dsn: str, statements: Iterable[str]) -> None:
+    server = await asyncpg.connect(dsn)
+    try:
+        for statement in statements:
+            await server.execute(statement)
+    finally:
+        await server.close()
+
+
+def _passwords(service: str) -> dict[str, str]:
+    return {role: PASSWORD for role in databases.roles_of(service)}
