@@ -1,0 +1,1 @@
+"""What both simulated vendors need: time, ids, faults, webhooks, so that neither invents its own."""

@@ -1,0 +1,72 @@
+"""Stripe's events on their way to the merchant: signed over the raw body, with the retries of F-4."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..shared.clock import SimulatorClock
+from ..shared.webhooks import Post
+from .objects import Object
+
+# Exponential, for about three days (F-4).
+RETRY_SECONDS = tuple(min(60.0 * 4**step, 43_200.0) for step in range(10))
+STALE_SECONDS = 3_600
+
+
+@dataclass
+class Signer:
+    """The endpoint and its secrets (several, split by commas, while they are rolled)."""
+
+    url: str
+    secrets: str
+    clock: SimulatorClock
+
+    def header(self, body: bytes, forgery: str | None = None) -> str:
+        """`t=..,v1=..` over `"{t}.{body}"` (F-1); `forgery` makes it wrong, stale or from the future."""
+        stamp = int(self.clock.wall())
+        if forgery == "stale_signature":
+            stamp -= STALE_SECONDS
+        elif forgery == "future_signature":
+            stamp += STALE_SECONDS
+        secrets = ["whsec_forged"] if forgery == "bad_signature" else self.secrets.split(",")
+        signed = str(stamp).encode() + b"." + body
+        parts = [hmac.new(secret.strip().encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+        return ",".join([f"t={stamp}", *(f"v1={part}" for part in parts)])
+
+
+@dataclass(frozen=True)
+class EventLetter:
+    """One event for the desk."""
+
+    event: Object
+    order_id: str | None
+    signer: Signer
+    vendor: str = field(default="stripe")
+
+    @property
+    def type(self) -> str:
+        """The event's type, e.g. `payment_intent.succeeded`."""
+        return str(self.event["type"])
+
+    @property
+    def event_id(self) -> str:
+        """`evt_...`: the same in every delivery."""
+        return str(self.event["id"])
+
+    def write(self, attempt: int, forgery: str | None) -> Post | None:
+        """The signed request; each attempt has its own time stamp."""
+        if not self.signer.url:
+            return None
+        body = json.dumps(self.event, separators=(",", ":")).encode()
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Stripe-Signature": self.signer.header(body, forgery),
+        }
+        return Post(self.signer.url, headers, body)
+
+    def retry_seconds(self) -> Sequence[float]:
+        """Intervals between attempts."""
+        return RETRY_SECONDS
