@@ -21,31 +21,9 @@ from .inputs import (
     RequestRefund,
     TimePassed,
 )
-from .payable import (
-    RANKS,
-    TRANSITIONS,
-    Attempt,
-    AttemptState,
-    Cancellation,
-    Dispute,
-    DisputeState,
-    End,
-    Entry,
-    Failure,
-    Flow,
-    Kind,
-    LedgerFact,
-    Money,
-    Operation,
-    Payable,
-    Refund,
-    RefundState,
-    Snapshot,
-    Verdict,
-    refundable,
-    snapshot,
-    verdict,
-)
+from .payable import Attempt, Cancellation, Dispute, Failure, LedgerFact, Money, Operation, Payable, Refund
+from .states import RANKS, TRANSITIONS, AttemptState, DisputeState, End, Entry, Flow, Kind, RefundState, Verdict
+from .sums import Snapshot, refundable, snapshot, verdict
 
 __all__ = [
     "RANKS",

@@ -9,23 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as said
-from .draft import Draft, OperationPlan, Outcome, operation_id
+from .draft import Draft, OperationPlan, Outcome
 from .inputs import AttemptSeen, CapturePayment, CreatePayment, OperationEnded
 from .money import money_arrived
-from .payable import (
-    RANKS,
-    TRANSITIONS,
-    Attempt,
-    AttemptState,
-    End,
-    Entry,
-    Failure,
-    Flow,
-    Kind,
-    Money,
-    Verdict,
-    verdict,
-)
+from .payable import Attempt, Failure, Money
+from .states import RANKS, TRANSITIONS, AttemptState, End, Entry, Flow, Kind, Verdict
+from .sums import verdict
 
 _ENDS = (End.NONE, End.CANCELED, End.LAPSED, End.FAILED)
 
@@ -107,11 +96,9 @@ def capture(draft: Draft, command: CapturePayment) -> None:
         return
     if payable.due is not None and command.amount.amount_minor < payable.due.amount_minor:
         draft.change(due=command.amount)
-    draft.put(replace(attempt, capture_request=command.request_id))
-    identity = operation_id(command.request_id, Kind.CAPTURE, 1)
-    draft.plan(
-        OperationPlan(identity, Kind.CAPTURE, attempt.id, 1, attempt.flow, attempt.payment_id, command.amount)
-    )
+    draft.put(replace(attempt, capture_request=command.request_id, captures=attempt.captures + 1))
+    number = sum(a.captures for a in draft.payable.attempts)
+    draft.plan(OperationPlan(Kind.CAPTURE, number, attempt.id, attempt.flow, attempt.payment_id, command.amount))
 
 
 def create_ended(draft: Draft, end: OperationEnded) -> None:
@@ -134,17 +121,13 @@ def capture_ended(draft: Draft, end: OperationEnded) -> None:
     attempt = draft.payable.attempt(end.target_id)
     if end.succeeded or draft.payable.has(attempt.payment_id, Entry.CAPTURED):
         return
-    draft.say(
-        said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, end.code, end.reason)
-    )
+    draft.say(said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, end.code, end.reason))
 
 
 def _plan_create(draft: Draft, attempt: Attempt) -> None:
-    attempt = draft.put(replace(attempt, creates=attempt.creates + 1))
-    identity = operation_id(attempt.id, Kind.CREATE, attempt.creates)
-    draft.plan(
-        OperationPlan(identity, Kind.CREATE, attempt.id, attempt.creates, attempt.flow, money=draft.payable.due)
-    )
+    draft.put(replace(attempt, creates=attempt.creates + 1))
+    number = sum(a.creates for a in draft.payable.attempts)
+    draft.plan(OperationPlan(Kind.CREATE, number, attempt.id, attempt.flow, money=draft.payable.due))
 
 
 def _find(draft: Draft, fact: AttemptSeen) -> Attempt | None:
@@ -200,12 +183,9 @@ def _take_failure(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
     old = attempt.failure
     known = fact.asked and old is not None and (old.code, old.message) == (failure.code, failure.message)
     newer = not known and (
-        old is None
-        or (failure.occurred_at, failure.code, failure.message) > (old.occurred_at, old.code, old.message)
+        old is None or (failure.occurred_at, failure.code, failure.message) > (old.occurred_at, old.code, old.message)
     )
-    draft.put(
-        replace(attempt, failures=attempt.failures + fact.failed, failure=failure if newer else attempt.failure)
-    )
+    draft.put(replace(attempt, failures=attempt.failures + fact.failed, failure=failure if newer else attempt.failure))
     current = RANKS[attempt.state] <= 1 and fact.occurred_at >= attempt.state_at and fact.state is AttemptState.PAYABLE
     if newer and not attempt.orphan and (current or attempt.state is AttemptState.CREATING):
         draft.say(said.PaymentFailed(attempt.id, attempt.object_id, failure.code, failure.message))

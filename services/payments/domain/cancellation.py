@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as said
-from .draft import Draft, OperationPlan, Outcome, operation_id
+from .draft import Draft, OperationPlan, Outcome
 from .inputs import CancelPayment
-from .payable import Attempt, AttemptState, Cancellation, Kind
+from .payable import Attempt, Cancellation
+from .states import AttemptState, Kind
 
 # F-7: what can be cancelled (an intent) or expired (a session). One in PROCESSING is asked again instead.
 ENDABLE = frozenset({AttemptState.PAYABLE, AttemptState.REQUIRES_ACTION, AttemptState.AUTHORIZED})
@@ -63,15 +64,11 @@ def wait(draft: Draft, *, provider_spoke: bool) -> None:
             draft.raise_incident("cancellation_overdue", cancellation.id, order=payable.order_id)
             cancellation = replace(cancellation, overdue=True)
         draft.change(
-            cancellations=tuple(
-                cancellation if c.id == cancellation.id else c for c in draft.payable.cancellations
-            )
+            cancellations=tuple(cancellation if c.id == cancellation.id else c for c in draft.payable.cancellations)
         )
 
 
 def _plan_end(draft: Draft, attempt: Attempt) -> None:
-    attempt = draft.put(replace(attempt, cancels=attempt.cancels + 1))
-    identity = operation_id(attempt.id, Kind.CANCEL, attempt.cancels)
-    draft.plan(
-        OperationPlan(identity, Kind.CANCEL, attempt.id, attempt.cancels, attempt.flow, attempt.object_id)
-    )
+    draft.put(replace(attempt, cancels=attempt.cancels + 1))
+    number = sum(a.cancels for a in draft.payable.attempts)
+    draft.plan(OperationPlan(Kind.CANCEL, number, attempt.id, attempt.flow, attempt.object_id))

@@ -27,7 +27,9 @@ from .inputs import (
     TimePassed,
 )
 from .money import succeed
-from .payable import Kind, Payable, snapshot
+from .payable import Payable
+from .states import Kind
+from .sums import snapshot
 
 _RULES = Rules()
 

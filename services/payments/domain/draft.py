@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import UUID, uuid5
 
 from .events import Event
-from .payable import Attempt, Entry, Flow, Kind, LedgerFact, Money, Operation, Payable, Snapshot
-
-_OPERATIONS = UUID("6f6e6566-6f6c-4000-8000-7061796d656e")
+from .payable import Attempt, LedgerFact, Money, Operation, Payable
+from .states import Entry, Flow, Kind
+from .sums import Snapshot
 
 
 class Outcome(StrEnum):
@@ -43,15 +42,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
-    """A call to the provider; its id is also its idempotency key and follows from target, kind and number (S-15)."""
+    """A call to the provider. `number` counts the payable's operations of a kind: both name it for ever (S-15)."""
 
-    id: str
     kind: Kind
-    target_id: str
     number: int
+    target_id: str
     flow: Flow
     object_id: str = ""  # empty for a create
     money: Money | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique within the payable."""
+        return operation_id(self.kind, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,9 @@ class Decision:
     changed: bool = True
 
 
-def operation_id(target_id: str, kind: Kind, number: int) -> str:
-    """The id of the n-th operation of a kind on an attempt or refund: the same whoever plans it."""
-    return str(uuid5(_OPERATIONS, f"{target_id}/{kind}/{number}"))
+def operation_id(kind: Kind, number: int) -> str:
+    """The id of the n-th operation of a kind within its payable: the same whoever plans it."""
+    return f"{kind}:{number}"
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .payable import DisputeState, Money
+from .payable import Money
+from .states import DisputeState
 
 
 @dataclass(frozen=True, slots=True)

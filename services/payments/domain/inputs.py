@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from .payable import AttemptState, DisputeState, End, Flow, Kind, Money, RefundState
+from .payable import Money
+from .states import AttemptState, DisputeState, End, Flow, Kind, RefundState
 
 
 @dataclass(frozen=True, slots=True)

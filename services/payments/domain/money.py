@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from . import events as said
 from .draft import Draft
-from .payable import Attempt, Entry, Money, Payable, Verdict, verdict
+from .payable import Attempt, Money, Payable
+from .states import Entry, Verdict
+from .sums import verdict
 
 
 def money_arrived(draft: Draft, attempt: Attempt, object_id: str, money: Money) -> None:

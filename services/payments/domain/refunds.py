@@ -9,23 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as said
-from .draft import Draft, OperationPlan, Outcome, operation_id
+from .draft import Draft, OperationPlan, Outcome
 from .inputs import ChargeRefunded, DisputeSeen, OperationEnded, RefundSeen, RequestRefund
-from .payable import (
-    Dispute,
-    DisputeState,
-    Entry,
-    Flow,
-    Kind,
-    LedgerFact,
-    Money,
-    Payable,
-    Refund,
-    RefundState,
-    counted_currency,
-    refundable,
-    refunds_pending,
-)
+from .payable import Dispute, LedgerFact, Money, Payable, Refund
+from .states import DisputeState, Entry, Flow, Kind, RefundState
+from .sums import counted_currency, refundable, refunds_pending
 
 _RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 2}
 
@@ -57,10 +45,8 @@ def request(draft: Draft, command: RequestRefund) -> None:
             number=number,
         )
         draft.change(refunds=(*draft.payable.refunds, refund))
-        identity = operation_id(refund.id, Kind.REFUND, number)
-        draft.plan(
-            OperationPlan(identity, Kind.REFUND, refund.id, number, Flow.INTENT, refund.source_id, refund.money)
-        )
+        count = sum(bool(r.refund_id) for r in draft.payable.refunds)
+        draft.plan(OperationPlan(Kind.REFUND, count, refund.id, Flow.INTENT, refund.source_id, refund.money))
 
 
 def refund_seen(draft: Draft, fact: RefundSeen) -> None:
