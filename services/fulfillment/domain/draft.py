@@ -1,0 +1,142 @@
+"""What a decision gathers while it is being made, and what comes out of it.
+
+Why: the rules read as plain statements, while `decide` stays a pure function of frozen values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from .events import Event
+from .fulfillment import Fulfillment, FulfillmentState, Kind, Operation
+
+_NAMES = UUID("6f6e6566-6f6c-4000-8000-66756c66696c")
+
+
+class Outcome(StrEnum):
+    """What became of an input (S-25)."""
+
+    APPLIED = "APPLIED"
+    STALE = "STALE"
+    CONTRADICTION = "CONTRADICTION"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Pauses after a try in vain; there is one try more than pauses: 8 over 24 h (R-4.7)."""
+
+    pauses: tuple[timedelta, ...] = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60, 120, 360, 840))
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPlan:
+    """A call to the provider; its id follows from order and number (S-15). `reference` names our object there."""
+
+    id: str
+    kind: Kind
+    number: int  # of the operation
+    reference: int  # number of the object, see Fulfillment.number
+    object_id: str = ""  # empty for a create
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What a person must see; one open incident per kind and subject."""
+
+    kind: str
+    subject: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The root afterwards, and everything that must be stored together with it.
+
+    Event n of `events` carries version `fulfillment.version - len(events) + n + 1`. `withdraw`: operations that were
+    never sent are to be taken back in the same transaction; each is then told as OperationEnded(absent=True) (S-10).
+    """
+
+    fulfillment: Fulfillment
+    events: tuple[Event, ...] = ()
+    operations: tuple[OperationPlan, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    outcome: Outcome = Outcome.APPLIED
+    note: str = ""
+    withdraw: bool = False
+
+
+def operation_id(order_id: str, number: int) -> str:
+    """The id of the n-th operation of an order: the same whoever plans it."""
+    return str(uuid5(_NAMES, f"{order_id}/operation/{number}"))
+
+
+def shipment_id(order_id: str, provider_shipment_id: str) -> str:
+    """Our id of a provider's parcel: the same whoever sees it first."""
+    return str(uuid5(_NAMES, f"{order_id}/shipment/{provider_shipment_id}"))
+
+
+@dataclass(slots=True)
+class Draft:
+    """A decision in the making."""
+
+    fulfillment: Fulfillment
+    now: datetime
+    rules: Rules
+    events: list[Event] = field(default_factory=list)
+    operations: list[OperationPlan] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    outcome: Outcome = Outcome.APPLIED
+    note: str = ""
+    withdraw: bool = False
+
+    def say(self, event: Event) -> None:
+        self.events.append(event)
+
+    def raise_incident(self, kind: str, subject: str = "", **details: str) -> None:
+        subject = subject or self.fulfillment.order_id
+        self.incidents.append(Incident(kind, subject, tuple(sorted(details.items()))))
+
+    def end(self, outcome: Outcome, note: str) -> None:
+        self.outcome, self.note = outcome, note
+
+    def change(self, **fields: object) -> None:
+        self.fulfillment = replace(self.fulfillment, **fields)  # type: ignore[arg-type]
+
+    def move(self, state: FulfillmentState, reason: str = "") -> None:
+        self.change(state=state, reason=reason)
+
+    def answered(self, request_id: str) -> None:
+        self.change(answered=(*self.fulfillment.answered, request_id))
+
+    def plan(self, kind: Kind, *, reference: int, object_id: str = "") -> None:
+        root = self.fulfillment
+        number = root.planned + 1
+        plan = OperationPlan(operation_id(root.order_id, number), kind, number, reference, object_id)
+        self.operations.append(plan)
+        self.change(planned=number, operations=(*root.operations, Operation(plan.id, kind)), next_try_at=None)
+
+    def end_operation(self, operation_id: str) -> bool:
+        """Forget an operation that ended; false when it was not under way."""
+        left = tuple(o for o in self.fulfillment.operations if o.id != operation_id)
+        known = len(left) < len(self.fulfillment.operations)
+        self.change(operations=left)
+        return known
+
+    def try_later(self) -> bool:
+        """Count a try in vain and set the next one; false when it was the last."""
+        tries = self.fulfillment.tries + 1
+        self.change(tries=tries)
+        if tries > len(self.rules.pauses):
+            return False
+        self.change(next_try_at=self.now + self.rules.pauses[tries - 1])
+        return True
+
+    @property
+    def due(self) -> bool:
+        """Whether nothing says to wait before the next try."""
+        at = self.fulfillment.next_try_at
+        return at is None or at <= self.now

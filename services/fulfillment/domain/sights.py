@@ -1,0 +1,180 @@
+"""What the provider's answers and fetched objects mean for the fulfilment and its parcels.
+
+Why: webhooks come late, twice or never, so only what an answer or a fetch showed counts (S-22), and what was seen
+later is never overwritten by what was asked earlier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .cancelling import cancel_refused
+from .draft import Draft, Outcome, shipment_id
+from .events import (
+    FulfillmentCancelled,
+    FulfillmentFailed,
+    FulfillmentHeld,
+    FulfillmentResumed,
+    FulfillmentSubmitted,
+    ShipmentDelivered,
+    ShipmentFailed,
+    ShipmentReturned,
+    ShipmentSent,
+)
+from .fulfillment import (
+    PROGRESS,
+    SHIPMENT_TRANSITIONS,
+    FulfillmentState,
+    Kind,
+    ProviderState,
+    Shipment,
+    ShipmentState,
+    minus,
+    plus,
+)
+from .inputs import ObjectSeen, OperationEnded, SeenShipment
+from .submitting import fail
+
+_CONFIRMED = (ProviderState.PENDING, ProviderState.ON_HOLD, ProviderState.IN_PROCESS, ProviderState.FULFILLED)
+
+
+def operation_ended(draft: Draft, end: OperationEnded) -> None:
+    """Take in what the answer showed, or what a failure means for the kind."""
+    if not draft.end_operation(end.operation_id):
+        draft.end(Outcome.STALE, "the operation ended before")
+    elif end.seen is not None:
+        seen(draft, end.seen)
+    elif end.kind is Kind.CANCEL:
+        _cancel_in_vain(draft, end)
+    elif draft.fulfillment.cancellation is not None or draft.fulfillment.has_ended:
+        draft.note = "ended in vain, and is not wanted any more"
+    elif not end.absent:
+        fail(draft, end.code, end.reason)
+    elif not draft.try_later():
+        fail(draft, end.code or "tries_exhausted", end.reason)
+    elif end.kind is Kind.CREATE and not draft.fulfillment.hold_id:
+        draft.move(FulfillmentState.QUEUED, end.reason)
+
+
+def seen(draft: Draft, sight: ObjectSeen) -> None:
+    """Parcels first, so that units that left are never counted as cancelled; then the object's own state."""
+    root = draft.fulfillment
+    if sight.sights is not None and sight.sights != root.sights:
+        draft.end(Outcome.STALE, "something newer was seen while it was fetched")
+        return
+    if sight.number != root.number:
+        _stray(draft, sight)
+        return
+    known, new = root.provider_state, sight.state
+    is_older = PROGRESS[new] < PROGRESS[known] and (sight.sights is None or known in (ProviderState.CANCELED,))
+    draft.change(object_id=sight.object_id, sights=root.sights + 1)
+    for shipment in sight.shipments:
+        _shipment(draft, shipment)
+    if is_older:
+        draft.note = "older than what was seen before"
+        return
+    draft.change(provider_state=new)
+    if root.state is FulfillmentState.CANCELLED and new is not ProviderState.CANCELED:
+        _stray(draft, sight)
+    elif new is ProviderState.CANCELED:
+        _canceled(draft, known)
+    elif new in _CONFIRMED:
+        _confirmed(draft, known, new, sight.reason)
+    elif new is ProviderState.FAILED and known is not ProviderState.FAILED:
+        _failed(draft, sight.reason)
+    elif new is ProviderState.DRAFT and known in _CONFIRMED:
+        draft.raise_incident("fell_back_to_draft", object_id=sight.object_id, reason=sight.reason)
+        _working(draft, FulfillmentState.SUBMITTING)
+
+
+def _confirmed(draft: Draft, known: ProviderState, new: ProviderState, reason: str) -> None:
+    root = draft.fulfillment
+    if not root.submitted:
+        draft.change(submitted=True, tries=0, next_try_at=None)
+        draft.say(FulfillmentSubmitted(root.request_id, root.round, root.object_id))
+    if new is ProviderState.ON_HOLD:
+        if known is not ProviderState.ON_HOLD:
+            draft.say(FulfillmentHeld("", reason or "on hold at the provider"))
+            draft.raise_incident("held_by_provider", reason=reason)
+        _working(draft, FulfillmentState.HELD, reason or "on hold at the provider")
+        return
+    if known is ProviderState.ON_HOLD:
+        draft.say(FulfillmentResumed(""))
+    _working(draft, FulfillmentState.SUBMITTED)
+
+
+def _canceled(draft: Draft, known: ProviderState) -> None:
+    """Cancelled at the provider: by us, then `settle` answers; or by itself, then orders must know."""
+    root = draft.fulfillment
+    left = root.open_lines
+    if known is ProviderState.CANCELED or root.cancellation is not None or root.has_ended or not left:
+        return
+    draft.change(cancelled=plus((*root.cancelled, *left)))
+    kept = minus(root.lines, draft.fulfillment.cancelled)
+    draft.say(FulfillmentCancelled("", root.request_id, root.round, draft.fulfillment.cancelled, kept))
+    draft.raise_incident("cancelled_by_provider", object_id=root.object_id)
+    draft.move(FulfillmentState.COMPLETED if kept else FulfillmentState.CANCELLED)
+
+
+def _failed(draft: Draft, reason: str) -> None:
+    root = draft.fulfillment
+    if root.cancellation is None:
+        fail(draft, "failed_at_provider", reason)
+    else:
+        draft.say(FulfillmentFailed(root.request_id, root.round, "failed_at_provider", reason))
+
+
+def _stray(draft: Draft, sight: ObjectSeen) -> None:
+    """An object of an earlier round, or one that appeared after its absence was proved: it must not ship (S-10)."""
+    if sight.state is ProviderState.CANCELED or draft.fulfillment.operations:
+        return
+    draft.raise_incident("stray_object", sight.object_id, state=sight.state)
+    if sight.state in (ProviderState.IN_PROCESS, ProviderState.FULFILLED):
+        return
+    draft.plan(Kind.CANCEL, reference=sight.number, object_id=sight.object_id)
+
+
+def _cancel_in_vain(draft: Draft, end: OperationEnded) -> None:
+    if not end.absent:
+        cancel_refused(draft, end.reason)
+    elif not draft.try_later():
+        # Orders waits for the answer, so it goes on trying, at the longest pause, and a person is told.
+        draft.raise_incident("cancellation_stuck", code=end.code, reason=end.reason)
+        draft.change(next_try_at=draft.now + draft.rules.pauses[-1])
+
+
+def _shipment(draft: Draft, sight: SeenShipment) -> None:
+    """Say that it left, once, and then what became of it, once each."""
+    root = draft.fulfillment
+    known = root.shipment(sight.provider_id)
+    if known is None:
+        known = Shipment(
+            id=shipment_id(root.order_id, sight.provider_id),
+            provider_id=sight.provider_id,
+            state=ShipmentState.SENT,
+            lines=sight.lines,
+            carrier=sight.carrier,
+            tracking_number=sight.tracking_number,
+            tracking_url=sight.tracking_url,
+            sent_at=sight.sent_at or draft.now,
+        )
+        draft.change(shipments=root.with_shipment(known).shipments)
+        names = (known.id, root.request_id, root.round)
+        draft.say(ShipmentSent(*names, known.carrier, known.tracking_number, known.tracking_url, known.lines))
+    if sight.state not in SHIPMENT_TRANSITIONS[known.state]:
+        return
+    draft.change(shipments=draft.fulfillment.with_shipment(replace(known, state=sight.state)).shipments)
+    names = (known.id, root.request_id, root.round)
+    if sight.state is ShipmentState.DELIVERED:
+        draft.say(ShipmentDelivered(*names, known.lines))
+    elif sight.state is ShipmentState.FAILED:
+        draft.say(ShipmentFailed(*names, sight.reason, known.lines))
+    else:
+        draft.say(ShipmentReturned(*names, sight.reason, known.lines))
+
+
+def _working(draft: Draft, state: FulfillmentState, reason: str = "") -> None:
+    """Move, unless a cancellation is under way or the fulfilment ended."""
+    root = draft.fulfillment
+    if root.cancellation is None and not root.has_ended and not root.hold_id:
+        draft.move(state, reason)
