@@ -33,8 +33,8 @@ def optional_secret(*, description: str, **rules: Any) -> Any:
     return Field(default=SecretStr(""), description=description, json_schema_extra={"may_be_empty": True}, **rules)
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs; a service subclasses it with `SettingsConfigDict(env_prefix="ONEFOLD_ORDERS_")`."""
+class ProcessSettings(BaseSettings):
+    """What every process needs; it is subclassed with `SettingsConfigDict(env_prefix="ONEFOLD_GATEWAY_")`."""
 
     model_config = SettingsConfigDict(
         env_prefix="ONEFOLD_", extra="ignore", populate_by_name=True, frozen=True, hide_input_in_errors=True
@@ -45,53 +45,26 @@ class ServiceSettings(BaseSettings):
         validation_alias=PROFILE_VARIABLE,
         description="demo and test shorten durations and allow development's tokens; production refuses them",
     )
-    database_url: str = Field(description="PostgreSQL of this service, as its serving role: postgresql://role@host/db")
-    kafka_bootstrap: str = Field(default="127.0.0.1:19092", description="Kafka brokers, host:port, by commas")
-    topic_prefix: str = Field(default="", description="put before topics, groups and transactional ids; for tests")
     host: str = Field(default="127.0.0.1", description="address that the servers listen on")
-    port: int = Field(default=0, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    port: int = Field(default=0, ge=0, le=65535, description="port that it serves on; 0 takes a free one")
     health_port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
         description="HTTP port of /healthz, /readyz, /metrics; 0 a free one, none if unset",
     )
-    pool_size: int = Field(default=10, ge=1, le=200, description="most connections to PostgreSQL per process")
-    statement_timeout_ms: int = Field(default=10_000, ge=1, description="longest statement; PostgreSQL's default: none")
-    lock_timeout_ms: int = Field(default=5_000, ge=1, description="longest wait for a lock; PostgreSQL's default: none")
-    idle_in_transaction_timeout_ms: int = Field(
-        default=15_000, ge=1, description="a transaction idle for longer is ended by PostgreSQL (F-28, F-30)"
-    )
-    caller_tokens: dict[str, str] = Field(
-        default_factory=dict, repr=False, description='callers and their tokens as JSON: {"gateway": "..."}'
-    )
     token: SecretStr = Field(default=SecretStr(""), description="this service's own token for calls to the others")
-    batch_max: int = Field(default=256, ge=1, le=1024, description="most commands in one flush (SAGA 8)")
-    queue_max: int = Field(
-        default=2048, ge=1, description="most commands that wait for a flush, then RESOURCE_EXHAUSTED"
-    )
-    plumbing_retry_ms: int = by_profile(
-        30_000, demo=10_000, test=5_000, description="how long a batch without deadlines retries a lost database", ge=0
-    )
-    request_lease_ms: int = by_profile(
-        30_000, demo=10_000, test=3_000, description="how long a request id belongs to the call that claimed it", ge=1
-    )
-    request_retention_hours: int = Field(default=24, ge=24, description="how long finished request ids are kept (S-5)")
     drain_delay_ms: int = by_profile(
         3_000, demo=0, description="between NOT_SERVING and refusing new calls, so that balancers notice", ge=0
     )
     grace_ms: int = by_profile(20_000, demo=5_000, description="how long running calls may go on after SIGTERM", ge=0)
-    relay_poll_ms: int = by_profile(500, demo=100, test=50, description="outbox poll when no wake-up came", ge=1)
-    consumer_batch_max: int = Field(default=256, ge=1, description="most events in one consumer's transaction")
-    parked_keys_per_minute_max: int = Field(default=20, ge=1, description="more parked keys a minute stop the consumer")
-    job_interval_ms: int = by_profile(5_000, demo=500, test=100, description="pause between runs of a job", ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="info logs one line per call, warning only what went wrong"
     )
 
     @property
     def service(self) -> str:
-        """The service's name, from the prefix of its variables: `orders`."""
+        """The process' name, from the prefix of its variables: `orders`."""
         return service_of(type(self))
 
     @model_validator(mode="before")
@@ -108,14 +81,50 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_insecure(self) -> Self:
-        callers: dict[str, str] = {}
-        for caller, token in self.caller_tokens.items():
-            other = callers.setdefault(token, caller)
-            if other != caller:
-                raise ValueError(f"{_variable(type(self), 'caller_tokens')}: {other} and {caller} share one token")
         problems = list(_insecure(self)) if self.profile == "production" else []
         if problems:
             raise ValueError("; ".join(problems))
+        return self
+
+
+class ServiceSettings(ProcessSettings):
+    """What every service needs on top: database, Kafka, callers, batches and jobs."""
+
+    database_url: str = Field(description="PostgreSQL of this service, as its serving role: postgresql://role@host/db")
+    kafka_bootstrap: str = Field(default="127.0.0.1:19092", description="Kafka brokers, host:port, by commas")
+    topic_prefix: str = Field(default="", description="put before topics, groups and transactional ids; for tests")
+    pool_size: int = Field(default=10, ge=1, le=200, description="most connections to PostgreSQL per process")
+    statement_timeout_ms: int = Field(default=10_000, ge=1, description="longest statement; PostgreSQL's default: none")
+    lock_timeout_ms: int = Field(default=5_000, ge=1, description="longest wait for a lock; PostgreSQL's default: none")
+    idle_in_transaction_timeout_ms: int = Field(
+        default=15_000, ge=1, description="a transaction idle for longer is ended by PostgreSQL (F-28, F-30)"
+    )
+    caller_tokens: dict[str, str] = Field(
+        default_factory=dict, repr=False, description='callers and their tokens as JSON: {"gateway": "..."}'
+    )
+    batch_max: int = Field(default=256, ge=1, le=1024, description="most commands in one flush (SAGA 8)")
+    queue_max: int = Field(
+        default=2048, ge=1, description="most commands that wait for a flush, then RESOURCE_EXHAUSTED"
+    )
+    plumbing_retry_ms: int = by_profile(
+        30_000, demo=10_000, test=5_000, description="how long a batch without deadlines retries a lost database", ge=0
+    )
+    request_lease_ms: int = by_profile(
+        30_000, demo=10_000, test=3_000, description="how long a request id belongs to the call that claimed it", ge=1
+    )
+    request_retention_hours: int = Field(default=24, ge=24, description="how long finished request ids are kept (S-5)")
+    relay_poll_ms: int = by_profile(500, demo=100, test=50, description="outbox poll when no wake-up came", ge=1)
+    consumer_batch_max: int = Field(default=256, ge=1, description="most events in one consumer's transaction")
+    parked_keys_per_minute_max: int = Field(default=20, ge=1, description="more parked keys a minute stop the consumer")
+    job_interval_ms: int = by_profile(5_000, demo=500, test=100, description="pause between runs of a job", ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_shared_tokens(self) -> Self:
+        callers: dict[str, str] = {}
+        for caller, token in self.caller_tokens.items():
+            other = callers.setdefault(token.get_secret_value(), caller)
+            if other != caller:
+                raise ValueError(f"{_variable(type(self), 'caller_tokens')}: {other} and {caller} share one token")
         return self
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.chassis.config import ServiceSettings
+from services.chassis.config import ProcessSettings
 from services.chassis.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -33,7 +33,7 @@ class Component(Protocol):
         """Whether it does its work at present."""
 
 
-async def run(components: Sequence[Component], settings: ServiceSettings) -> None:
+async def run(components: Sequence[Component], settings: ProcessSettings) -> None:
     """Run all until SIGTERM or SIGINT; raises SystemExit(1) if one died or did not stop in time."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ async def _until_stopped(tasks: "set[asyncio.Task[None]]", stop: asyncio.Event) 
 
 
 @contextlib.asynccontextmanager
-async def _health(components: Sequence[Component], settings: ServiceSettings) -> AsyncIterator[None]:
+async def _health(components: Sequence[Component], settings: ProcessSettings) -> AsyncIterator[None]:
     """HTTP: /healthz says that the loop turns, /readyz that all components work, /metrics is Prometheus'."""
     if settings.health_port is None:
         yield
@@ -105,5 +105,5 @@ def _response(path: bytes, components: Sequence[Component]) -> bytes:
     return head % (status, content_type, len(body)) + body
 
 
-def _longest_stop_s(settings: ServiceSettings) -> float:
+def _longest_stop_s(settings: ProcessSettings) -> float:
     return (settings.drain_delay_ms + 2 * settings.grace_ms) / 1000 + _MARGIN_S
