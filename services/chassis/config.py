@@ -122,7 +122,7 @@ class ServiceSettings(ProcessSettings):
     def _refuse_shared_tokens(self) -> Self:
         callers: dict[str, str] = {}
         for caller, token in self.caller_tokens.items():
-            other = callers.setdefault(token.get_secret_value(), caller)
+            other = callers.setdefault(token, caller)
             if other != caller:
                 raise ValueError(f"{_variable(type(self), 'caller_tokens')}: {other} and {caller} share one token")
         return self
@@ -168,11 +168,11 @@ def service_of(settings_class: type[BaseSettings]) -> str:
     return _prefix(settings_class).removeprefix("ONEFOLD_").rstrip("_").lower() or "onefold"
 
 
-def _insecure(settings: ServiceSettings) -> Iterator[str]:
+def _insecure(settings: ProcessSettings) -> Iterator[str]:
     kind = type(settings)
-    if not settings.caller_tokens:
+    if isinstance(settings, ServiceSettings) and not settings.caller_tokens:
         yield f"{_variable(kind, 'caller_tokens')} is empty: nobody could call this service"
-    for caller, token in settings.caller_tokens.items():
+    for caller, token in getattr(settings, "caller_tokens", {}).items():
         if len(token) < SHORTEST_TOKEN:
             variable = _variable(kind, "caller_tokens")
             yield f"{variable}: the token of {caller} has fewer than {SHORTEST_TOKEN} characters"
