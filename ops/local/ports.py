@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
 def require_free(port: int, owner: str, setting: str) -> None:
     """Raise LocalStackError when `port` is taken; `setting` is the variable that chooses another."""
     if is_open(port):
-        raise LocalStackError(f"port {port} for {owner} is taken; stop what uses it or set {setting} to another")
+        raise LocalStackError(_taken(port, owner, setting))
 
 
 def is_open(port: int, *, timeout_seconds: float = 0.2) -> bool:
@@ -41,3 +41,20 @@ def is_open(port: int, *, timeout_seconds: float = 0.2) -> bool:
     with socket.socket() as probe:
         probe.settimeout(timeout_seconds)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def listen(port: int, owner: str, setting: str) -> socket.socket:
+    """A socket that listens on the port (0: a free one). Raises LocalStackError when it is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise LocalStackError(_taken(port, owner, setting)) from error
+    return listener
+
+
+def _taken(port: int, owner: str, setting: str) -> str:
+    return f"port {port} for {owner} is taken; stop what uses it or set {setting} to another"
