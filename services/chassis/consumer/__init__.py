@@ -1,0 +1,34 @@
+"""Consuming events: one transaction per batch, offsets afterwards; keys that cannot go on are parked.
+
+Why: a batch is applied as a whole or not at all, and a poison event holds up its own key and no other (S-25 to S-27).
+"""
+
+from services.chassis.consumer.apply import Handler, MissingOutcome, TooManyParked
+from services.chassis.consumer.loop import Consumer, Stalled
+from services.chassis.consumer.parking import (
+    KEY_PARKED,
+    ParkedEvent,
+    ParkedKey,
+    discard,
+    inspect,
+    list_parked,
+    parked_keys,
+)
+from services.chassis.consumer.redrive import Redriven, redrive
+
+__all__ = [
+    "KEY_PARKED",
+    "Consumer",
+    "Handler",
+    "MissingOutcome",
+    "ParkedEvent",
+    "ParkedKey",
+    "Redriven",
+    "Stalled",
+    "TooManyParked",
+    "discard",
+    "inspect",
+    "list_parked",
+    "parked_keys",
+    "redrive",
+]

@@ -1,0 +1,84 @@
+"""Kafka records as events.
+
+Why: a record whose headers or key cannot be read is parked like any other poison, so it must be describable.
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from services.chassis.inbox import IncomingEvent
+
+
+class Record(Protocol):
+    """The part of aiokafka's ConsumerRecord that is read here."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Iterable[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is no event: its place, what could be read of it, and why it could not be read whole."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    type: str
+    payload: bytes
+    reason: str
+
+
+def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
+    """The record's event; `topic_prefix` is taken off its topic. Extra headers do not matter."""
+    topic = record.topic.removeprefix(topic_prefix)
+    payload = record.value or b""
+    headers: dict[str, str] = {}
+    try:
+        headers = {name: value.decode() for name, value in record.headers}
+        key = _key(record.key)
+        event_id = str(uuid.UUID(headers["ce_id"]))
+        time = datetime.fromisoformat(headers["ce_time"])
+        if time.tzinfo is None:
+            raise ValueError("ce_time has no time zone")
+        return IncomingEvent(
+            id=event_id,
+            type=headers["ce_type"],
+            source=headers["ce_source"],
+            time=time.astimezone(UTC),
+            key=key,
+            topic=topic,
+            partition=record.partition,
+            offset=record.offset,
+            traceparent=headers.get("traceparent", ""),
+            payload=payload,
+        )
+    except KeyError as error:
+        reason = f"header {error.args[0]} is missing"
+    except ValueError as error:  # UnicodeDecodeError included
+        reason = str(error)
+    try:
+        key = _key(record.key)
+    except ValueError:
+        key = f"partition {record.partition} offset {record.offset}"  # parked by its place: nothing waits behind it
+    kind = headers.get("ce_type", "").replace("\0", "")
+    return Unreadable(
+        topic, record.partition, record.offset, key, kind, payload, reason
+    )
+
+
+def _key(raw: bytes | None) -> str:
+    if not raw:
+        raise ValueError("the record has no key")
+    if b"\0" in raw:
+        raise ValueError(
+            "the key contains NUL"
+        )  # PostgreSQL's text cannot hold it (F-32)
+    return raw.decode()

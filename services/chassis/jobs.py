@@ -1,0 +1,149 @@
+"""Background work on a schedule, done by one process at a time.
+
+Why: what a crash left unfinished is finished by somebody, and two of them do not get in each other's way.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from services.chassis.db import Database, is_broken_plumbing
+from services.chassis.ids import new_id
+from services.chassis.telemetry import counter, get_logger, new_traceparent, traced
+
+log = get_logger(__name__)
+
+LEASE: Final = timedelta(seconds=30)
+_FAILURES_IN_A_ROW: Final = 5  # of one job, then the component is not ready
+
+_runs = counter("job_runs_total", "Runs of background jobs", ["job", "outcome"])
+
+# A lease is taken when it has run out, or renewed by its holder; the fence grows with every new holder.
+_TAKE: Final = """
+INSERT INTO job_leases AS held (name, holder, lease_until) VALUES ($1, $2, clock_timestamp() + $3)
+ON CONFLICT (name) DO UPDATE
+   SET holder = $2, lease_until = clock_timestamp() + $3,
+       fence = held.fence + CASE WHEN held.holder = $2 THEN 0 ELSE 1 END
+ WHERE held.holder = $2 OR held.lease_until <= clock_timestamp()
+RETURNING fence
+"""
+
+_RELEASE: Final = """
+UPDATE job_leases SET lease_until = clock_timestamp() WHERE name = $1 AND holder = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`run_once` does a bounded piece of work and returns how much it was; 0 means nothing is left for now.
+
+    It must bear being run by two processes at once: a lease cannot stop a paused one (S-16).
+    """
+
+    name: str
+    run_once: Callable[[], Awaitable[int]]
+    interval: timedelta
+
+
+class JobRunner:
+    """A component that runs jobs: each by one process at a time, at once again while there is work."""
+
+    name = "jobs"
+
+    def __init__(
+        self, database: Database, jobs: Sequence[Job], *, lease: timedelta = LEASE
+    ) -> None:
+        self._database = database
+        self._jobs = list(jobs)
+        self._lease = lease
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{new_id()}"
+        self._failures: dict[str, int] = {}
+        self._started = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run all jobs until `stop`; a job that fails is logged and tried again after its interval."""
+        self._started = True
+        async with asyncio.TaskGroup() as group:
+            for job in self._jobs:
+                group.create_task(self._repeat(job, stop), name=f"job {job.name}")
+
+    def ready(self) -> bool:
+        """Whether it runs and no job has failed several times in a row."""
+        return self._started and all(
+            failures < _FAILURES_IN_A_ROW for failures in self._failures.values()
+        )
+
+    async def run_once(self, job: Job) -> int | None:
+        """One leased run; None if another process has the lease, or took it over meanwhile."""
+        if await self._take(job.name) is None:
+            return None
+        work = asyncio.ensure_future(self._work(job))
+        renewal = asyncio.create_task(self._renew(job.name))
+        try:
+            await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            log.warning("job_lease_lost", job=job.name)
+            return None
+        finally:
+            for task in (work, renewal):
+                task.cancel()
+            await asyncio.gather(work, renewal, return_exceptions=True)
+
+    async def _work(self, job: Job) -> int:
+        with traced(new_traceparent()):
+            return await job.run_once()
+
+    async def _repeat(self, job: Job, stop: asyncio.Event) -> None:
+        try:
+            while not stop.is_set():
+                if not await self._attempt(job):
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(
+                            stop.wait(), job.interval.total_seconds()
+                        )
+        finally:
+            await self._release(job.name)
+
+    async def _attempt(self, job: Job) -> int:
+        try:
+            done = await self.run_once(job)
+        except Exception as error:
+            self._failures[job.name] = self._failures.get(job.name, 0) + 1
+            _runs.labels(job.name, "failed").inc()
+            if is_broken_plumbing(error):
+                log.warning("job_failed", job=job.name, error=repr(error))
+            else:
+                log.exception("job_failed", job=job.name)
+            return 0
+        self._failures[job.name] = 0
+        if done is not None:
+            _runs.labels(job.name, "done" if done else "idle").inc()
+        return done or 0
+
+    async def _take(self, name: str) -> int | None:
+        fence: int | None = await self._database.fetchval(
+            _TAKE, name, self._holder, self._lease
+        )
+        return fence
+
+    async def _renew(self, name: str) -> None:
+        """Returns when the lease is lost, or might be."""
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / 3)
+            try:
+                async with asyncio.timeout(self._lease.total_seconds() / 3):
+                    if await self._take(name) is None:
+                        return
+            except Exception as error:
+                log.warning("job_lease_not_renewed", job=name, error=repr(error))
+                return
+
+    async def _release(self, name: str) -> None:
+        with contextlib.suppress(Exception):
+            await self._database.fetchval(_RELEASE, name, self._holder)
