@@ -11,6 +11,7 @@ from services.inventory.domain.catalogue import (
     PricedLine,
     ProblemKind,
     WantedLine,
+    is_sku,
     price_cart,
 )
 from services.inventory.domain.commands import (
@@ -105,6 +106,7 @@ __all__ = [
     "changed_rows",
     "check_cart",
     "handle",
+    "is_sku",
     "price_cart",
     "skus_needed",
     "stock_of",

@@ -3,10 +3,13 @@
 Why: names and prices come from the server's catalogue only (R-2.2), and a customer hears all problems at once (R-2.1).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+_SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Item:
     prices: Mapping[str, int]
     available: bool = True
     weight_grams: int = 0
-    variant_ids: Mapping[str, str] | None = None
+    variant_ids: Mapping[str, str] = field(default_factory=dict)
     low_stock_threshold: int = 0
 
 
@@ -113,6 +116,11 @@ def price_cart(wanted: Sequence[WantedLine], currency: str, items: Mapping[str, 
             if moved not in problems:
                 problems.append(moved)
     return Cart(tuple(lines), tuple(problems))
+
+
+def is_sku(text: str) -> bool:
+    """Whether the text can be a SKU at all; the catalogue has no others."""
+    return _SKU.fullmatch(text) is not None
 
 
 def has_moved(was: Price, now: Price) -> bool:

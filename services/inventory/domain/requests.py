@@ -118,7 +118,7 @@ def _committed(
     for held in hold.lines:
         shelf.note(held.sku, held.location, MovementKind.COMMITTED)
     after = order.next(*ended, hold, request_id=command.request_id)
-    units, locations = open_units(hold.lines), tuple((held.line, held.location) for held in hold.lines if held.open)
+    units, locations = (open_units(hold.lines), tuple((held.line, held.location) for held in hold.lines if held.open))
     event = StockCommitted(order.order_id, after.version, command.request_id, command.round, units, locations)
     return Decision(after, shelf.stock, (*facts, event, *shelf.events), tuple(shelf.movements))
 

@@ -1,0 +1,211 @@
+"""The stock of orders: roots, holds with their lines, answered requests.
+
+Why: the root is locked before anything else is read (S-3), so a loaded order is the present one; whatever a batch of
+orders became is written by one statement.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import asyncpg
+
+from services.chassis.db import Transaction
+from services.inventory.domain import Hold, HoldLine, HoldState, OrderStock, Price
+
+
+async def lock_orders(
+    tx: Transaction, order_ids: Collection[str], requests: Iterable[tuple[str, str]], now: datetime
+) -> dict[str, OrderStock]:
+    """The roots, locked and made where missing, with all holds and those of `requests` that were answered.
+
+    `requests` are pairs of order id and request id.
+    """
+    roots = await tx.fetch(LOCK_ROOTS, list(order_ids), now)
+    known = [row["order_id"] for row in roots if row["version"]]
+    holds = await _load_holds(tx, known) if known else {}
+    asked = [request for request in requests if request[0] in holds or request[0] in known]
+    answered = await _load_answered(tx, asked) if asked else {}
+    return {
+        row["order_id"]: OrderStock(
+            row["order_id"],
+            row["version"],
+            row["placed"],
+            row["released_round"],
+            holds.get(row["order_id"], ()),
+            answered.get(row["order_id"], frozenset()),
+        )
+        for row in roots
+    }
+
+
+async def save_orders(
+    tx: Transaction, before: Mapping[str, OrderStock], after: Mapping[str, OrderStock], now: datetime
+) -> None:
+    """Write what changed of locked orders."""
+    changed = [order for order_id, order in after.items() if order is not before[order_id]]
+    if not changed:
+        return
+    holds: list[tuple[str, Hold]] = []
+    requests: list[tuple[str, str]] = []
+    for order in changed:
+        old = before[order.order_id]
+        kept = set(map(id, old.holds))
+        holds += ((order.order_id, hold) for hold in order.holds if id(hold) not in kept)
+        requests += ((order.order_id, request) for request in order.answered - old.answered)
+    lines = [(order_id, hold.reservation, line) for order_id, hold in holds for line in hold.lines]
+    await tx.execute(
+        SAVE_ORDERS,
+        [order.order_id for order in changed],
+        [order.version for order in changed],
+        [order.placed for order in changed],
+        [order.released_round for order in changed],
+        [request[0] for request in requests],
+        [request[1] for request in requests],
+        [order_id for order_id, _ in holds],
+        [hold.reservation for _, hold in holds],
+        [hold.state for _, hold in holds],
+        [hold.lapses_at for _, hold in holds],
+        now,
+        *_line_columns(lines),
+    )
+
+
+async def orders_to_lapse(tx: Transaction, consumer: str, now: datetime, limit: int) -> list[str]:
+    """Orders whose tentative hold is over at `now`, oldest first, without locks; not those whose events wait (S-27)."""
+    return [row["order_id"] for row in await tx.fetch(ORDERS_TO_LAPSE, now, limit, consumer)]
+
+
+async def delete_abandoned(tx: Transaction, before: datetime, limit: int) -> int:
+    """Delete at most `limit` roots made before `before` that no order came to own and that hold nothing."""
+    return len(await tx.fetch(DELETE_ABANDONED, before, limit))
+
+
+async def _load_holds(tx: Transaction, order_ids: list[str]) -> dict[str, tuple[Hold, ...]]:
+    rows = await tx.fetch(LOAD_HOLDS, order_ids)
+    holds: dict[str, tuple[Hold, ...]] = {}
+    for (order_id, reservation), group in groupby(rows, key=lambda row: (row["order_id"], row["reservation"])):
+        lines = list(group)
+        held = tuple(_line(row) for row in lines if row["line"] is not None)
+        hold = Hold(reservation, HoldState(lines[0]["state"]), held, lines[0]["lapses_at"])
+        holds[order_id] = (*holds.get(order_id, ()), hold)
+    return holds
+
+
+async def _load_answered(tx: Transaction, requests: Sequence[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    rows = await tx.fetch(LOAD_ANSWERED, [request[0] for request in requests], [request[1] for request in requests])
+    answered: dict[str, frozenset[str]] = {}
+    for row in rows:
+        answered[row["order_id"]] = answered.get(row["order_id"], frozenset()) | {row["request_id"]}
+    return answered
+
+
+def _line(row: asyncpg.Record) -> HoldLine:
+    return HoldLine(
+        row["line"],
+        row["sku"],
+        row["location"],
+        row["reserved"],
+        row["committed"],
+        row["shipped"],
+        row["released"],
+        row["returned"],
+        row["name"],
+        None if row["currency"] is None else Price(row["amount_minor"], row["currency"]),
+    )
+
+
+def _line_columns(lines: Sequence[tuple[str, int, HoldLine]]) -> list[list[Any]]:
+    return [
+        [order_id for order_id, _, _ in lines],
+        [reservation for _, reservation, _ in lines],
+        [line.line for _, _, line in lines],
+        [line.sku for _, _, line in lines],
+        [line.location for _, _, line in lines],
+        [line.reserved for _, _, line in lines],
+        [line.committed for _, _, line in lines],
+        [line.shipped for _, _, line in lines],
+        [line.released for _, _, line in lines],
+        [line.returned for _, _, line in lines],
+        [line.name for _, _, line in lines],
+        [line.price.amount_minor if line.price else None for _, _, line in lines],
+        [line.price.currency if line.price else None for _, _, line in lines],
+    ]
+
+
+# One statement makes, locks and reads: DO UPDATE waits for a rival and returns what the rival committed (F-26). Sorted,
+# so that two batches lock their roots in one order (S-4).
+LOCK_ROOTS = """
+INSERT INTO order_stock AS o (order_id, created_at)
+SELECT DISTINCT order_id, $2::timestamptz FROM unnest($1::text[]) AS r (order_id) ORDER BY order_id
+ON CONFLICT (order_id) DO UPDATE SET version = o.version
+RETURNING order_id, version, placed, released_round
+"""
+
+# A statement of its own, after the lock: it sees what the transaction before us wrote (S-3).
+LOAD_HOLDS = """
+SELECT h.order_id, h.reservation, h.state, h.lapses_at, l.line, l.sku, l.location, l.reserved, l.committed, l.shipped,
+       l.released, l.returned, l.name, l.amount_minor, l.currency
+  FROM holds h LEFT JOIN hold_lines l USING (order_id, reservation)
+ WHERE h.order_id = ANY($1::text[])
+ ORDER BY h.order_id, h.reservation, l.line
+"""
+
+LOAD_ANSWERED = """
+SELECT order_id, request_id
+  FROM stock_requests JOIN unnest($1::text[], $2::text[]) AS r (order_id, request_id) USING (order_id, request_id)
+"""
+
+# Holds in the order of their numbers: an order's old hold ends before its new one begins, or the index that allows
+# one live hold would refuse it.
+SAVE_ORDERS = """
+WITH roots AS (
+    UPDATE order_stock o
+       SET version = r.version, placed = r.placed, released_round = r.released_round
+      FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::integer[])
+           AS r (order_id, version, placed, released_round)
+     WHERE o.order_id = r.order_id
+), requests AS (
+    INSERT INTO stock_requests (order_id, request_id, answered_at)
+    SELECT order_id, request_id, $11 FROM unnest($5::text[], $6::text[]) AS q (order_id, request_id)
+), saved AS (
+    INSERT INTO holds (order_id, reservation, state, lapses_at)
+    SELECT * FROM unnest($7::text[], $8::integer[], $9::text[], $10::timestamptz[])
+        AS h (order_id, reservation, state, lapses_at)
+     ORDER BY order_id, reservation
+    ON CONFLICT (order_id, reservation) DO UPDATE SET state = excluded.state, lapses_at = excluded.lapses_at
+)
+INSERT INTO hold_lines
+    (order_id, reservation, line, sku, location, reserved, committed, shipped, released, returned, name,
+     amount_minor, currency)
+SELECT *
+  FROM unnest($12::text[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::integer[], $18::integer[],
+              $19::integer[], $20::integer[], $21::integer[], $22::text[], $23::bigint[], $24::text[])
+ON CONFLICT (order_id, reservation, line) DO UPDATE
+   SET committed = excluded.committed, shipped = excluded.shipped, released = excluded.released,
+       returned = excluded.returned
+"""
+
+ORDERS_TO_LAPSE = """
+SELECT order_id
+  FROM holds h
+ WHERE state = 'TENTATIVE' AND lapses_at <= $1
+   AND NOT EXISTS (SELECT FROM parked_keys p WHERE p.consumer = $3 AND p.key = h.order_id)
+ ORDER BY lapses_at
+ LIMIT $2
+"""
+
+# SKIP LOCKED: whoever works on an order keeps it.
+DELETE_ABANDONED = """
+DELETE FROM order_stock o
+ USING (SELECT order_id FROM order_stock r
+         WHERE NOT placed AND created_at < $1
+           AND NOT EXISTS (SELECT FROM holds h WHERE h.order_id = r.order_id
+                              AND h.state IN ('TENTATIVE', 'ATTACHED', 'COMMITTED'))
+         ORDER BY created_at
+         LIMIT $2
+           FOR UPDATE SKIP LOCKED) old
+ WHERE o.order_id = old.order_id
+RETURNING 1
+"""
