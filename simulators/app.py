@@ -70,23 +70,22 @@ async def serve(
     """Serve in the running event loop on a free port of 127.0.0.1; `settings.port` is not looked at."""
     settings = settings or SimulatorSettings(deliver=False)
     world = World(settings, clock or SimulatorClock())
+    async with listening(build_app(settings, world=world)) as url, SimulatorClient(url) as client:
+        yield RunningSimulators(url, world, client)
+
+
+@contextlib.asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve any ASGI application on a free port of 127.0.0.1 in the running loop; gives its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            build_app(settings, world=world),
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=1,
-        )
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = _QuietServer(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.wait_ready(task)
-            async with SimulatorClient(url) as client:
-                yield RunningSimulators(url, world, client)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             await task

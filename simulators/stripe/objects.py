@@ -146,21 +146,21 @@ def dispute(of: Object, amount: int, created: int, reason: str) -> Object:
         "created": created,
         "currency": of["currency"],
         "enhanced_eligibility_types": [],
-        "evidence": {},
+        "evidence": {"enhanced_evidence": {}},
         "evidence_details": {
             "due_by": created + 7 * 86_400,
             "enhanced_eligibility": {},
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
-            "submission_method": None,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": False,
         "livemode": False,
         "metadata": {},
         "payment_intent": of["payment_intent"],
         "payment_method_details": {
-            "card": {"brand": "visa", "case_type": "chargeback", "network_reason_code": "83"},
+            "card": {"brand": "visa", "case_type": "chargeback", "network": "visa", "network_reason_code": "83"},
             "type": "card",
         },
         "reason": reason,
@@ -198,13 +198,13 @@ def payment_error(method: Method, method_id: str, charge_id: str | None, created
 
 def payment_method(identifier: str, method: Method, created: int) -> Object:
     """A payment method as it is embedded in errors."""
-    details = _method_details(method)
+    details = {key: value for key, value in _method_details(method)[method.kind].items() if key != "network"}
     return {
         "id": identifier,
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
-        method.kind: details[method.kind],
+        method.kind: details,
         "created": created,
         "customer": None,
         "customer_account": None,

@@ -1,0 +1,63 @@
+"""Fixtures: running simulators, the official SDK on them, a Printful client, and a receiver of webhooks."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from simulators.app import RunningSimulators, listening, serve
+from simulators.settings import SimulatorSettings
+
+SECRET = "whsec_onefold"
+
+
+@dataclass
+class Receiver:
+    """Keeps what arrives and answers with `answers`, then 200."""
+
+    url: str = ""
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+
+    async def take(self, request: Request) -> Response:
+        self.received.append((dict(request.headers), await request.body()))
+        return Response(status_code=self.answers.pop(0) if self.answers else 200)
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[RunningSimulators]:
+    async with serve(SimulatorSettings(deliver=False)) as running:
+        yield running
+
+
+@pytest.fixture
+async def sdk(sim: RunningSimulators) -> AsyncIterator[stripe.StripeClient]:
+    http: Any = stripe.HTTPXClient()
+    yield stripe.StripeClient(
+        "sk_test_onefold", base_addresses={"api": sim.stripe_url}, max_network_retries=0, http_client=http
+    )
+    await http.close_async()
+
+
+@pytest.fixture
+async def printful(sim: RunningSimulators) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": "Bearer pf_test_onefold", "X-PF-Store-Id": "1"}
+    async with httpx.AsyncClient(base_url=sim.printful_url, headers=headers, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def receiver(sim: RunningSimulators) -> AsyncIterator[Receiver]:
+    """Both vendors send here."""
+    keeper = Receiver()
+    async with listening(Starlette(routes=[Route("/hook", keeper.take, methods=["POST"])])) as url:
+        keeper.url = url + "/hook"
+        await sim.client.webhooks.configure(stripe_url=keeper.url, stripe_secret=SECRET, printful_url=keeper.url)
+        yield keeper
