@@ -1,0 +1,128 @@
+"""Routes of the gateway: raw bytes in, authenticity, hand-over, and 2xx only after the service's commit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.config import GatewaySettings
+from gateway.ingest import Ingest, ReceivedWebhook, Verdict
+from gateway.webhooks import printful, stripe
+from services.chassis.clock import Clock
+from services.chassis.errors import DomainError
+from services.chassis.telemetry import counter, get_logger
+
+RETRY_AFTER_SECONDS = 5
+
+log = get_logger(__name__)
+webhooks_total = counter("gateway_webhooks_total", "Webhooks by source and answer", ["source", "answer"])
+
+# What the provider is told. A malformed body is refused like a bad signature, without detail (R-1.3).
+ANSWERS = {
+    Verdict.TAKEN: HTTPStatus.OK,
+    Verdict.MALFORMED: HTTPStatus.BAD_REQUEST,
+    Verdict.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the routes need: settings, the two ways to hand over, the clock, and whether the services are there."""
+
+    settings: GatewaySettings
+    to_payments: Ingest
+    to_fulfillment: Ingest
+    clock: Clock
+    ready: Callable[[], bool]
+
+    async def stripe(self, request: Request) -> Response:
+        """POST /webhooks/stripe: `Stripe-Signature` over the raw body (F-1)."""
+        now = self.clock.now().timestamp()
+        header = request.headers.get(stripe.SIGNATURE_HEADER)
+        secrets = self.settings.stripe_secrets
+        return await self._take(
+            "stripe", request, self.to_payments, lambda body: stripe.is_authentic(body, header, secrets, now)
+        )
+
+    async def printful(self, request: Request) -> Response:
+        """POST /webhooks/printful: v2's signature over the raw body (F-19)."""
+        secret = self.settings.printful_webhook_secret.get_secret_value()
+        header = request.headers.get(printful.SIGNATURE_HEADER)
+        return await self._take(
+            "printful", request, self.to_fulfillment, lambda body: printful.is_authentic(body, header, secret)
+        )
+
+    async def printful_unsigned(self, request: Request) -> Response:
+        """POST /webhooks/printful/{secret}: v1 does not sign, the secret in the URL stands in (F-19)."""
+        secret = self.settings.printful_path_secret.get_secret_value()
+        known = printful.knows_path_secret(request.path_params["secret"], secret)
+        return await self._take("printful", request, self.to_fulfillment, lambda _: known)
+
+    async def readiness(self, _: Request) -> Response:
+        """GET /readyz: 200 while the services take webhooks, else 503."""
+        ready = self.ready()
+        return JSONResponse({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _take(
+        self, source: str, request: Request, ingest: Ingest, is_authentic: Callable[[bytes], bool]
+    ) -> Response:
+        body = await read_body(request, self.settings.max_body_bytes)
+        if body is None:
+            return _answer(source, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if not is_authentic(body):
+            log.warning("webhook_not_authentic", source=source)
+            return _answer(source, HTTPStatus.BAD_REQUEST)
+        try:
+            verdict = await ingest.submit(ReceivedWebhook(source, body, self.clock.now()))
+        except DomainError as error:
+            log.warning("webhook_not_taken", source=source, reason=error.reason)
+            return _answer(source, HTTPStatus.SERVICE_UNAVAILABLE)
+        return _answer(source, ANSWERS[verdict])
+
+
+async def read_body(request: Request, limit: int) -> bytes | None:
+    """The raw body, or None as soon as it is seen to be longer than `limit` bytes."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        return None
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                return None
+    except ClientDisconnect:
+        return b""
+    return bytes(body)
+
+
+def _answer(source: str, status: HTTPStatus) -> Response:
+    webhooks_total.labels(source, str(int(status))).inc()
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return Response(status_code=status, headers=headers)
+
+
+def build_app(gateway: Gateway) -> Starlette:
+    """The ASGI application; whoever builds it also closes the two ways to hand over."""
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    routes: list[Any] = [
+        Route("/webhooks/stripe", gateway.stripe, methods=["POST"]),
+        Route("/webhooks/printful", gateway.printful, methods=["POST"]),
+        Route("/webhooks/printful/{secret}", gateway.printful_unsigned, methods=["POST"]),
+        Route("/healthz", health),
+        Route("/readyz", gateway.readiness),
+        Route("/metrics", metrics),
+    ]
+    return Starlette(routes=routes)
