@@ -21,6 +21,15 @@ class ConfigurationError(Exception):
     """The environment does not hold what the process needs; the text names each variable."""
 
 
+class PortTaken(ConfigurationError):
+    """A port of this process belongs to another one."""
+
+    def __init__(self, settings: "ProcessSettings", field: str) -> None:
+        address = f"{settings.host}:{getattr(settings, field)}"
+        variable = _variable(type(settings), field)
+        super().__init__(f"{address} cannot be listened on, it is probably taken: set {variable}")
+
+
 def by_profile(default: Any, *, description: str, demo: Any = None, test: Any = None, **rules: Any) -> Any:
     """A field whose default is shorter in the profiles `demo` and `test` (by default the same as in `demo`)."""
     shortened = {"demo": demo, "test": demo if test is None else test}

@@ -44,7 +44,7 @@ class DomainError(Exception):
     """The call failed.
 
     The first paragraph of a subclass' docstring is its message; `{names}` in it are filled from the metadata:
-    `class OutOfStock(Refused): "Only {available} of {requested} units are left."`, `OutOfStock(available=1, requested=2)`.
+    `class OutOfStock(Refused): "Only {available} of {requested} are left."`, `OutOfStock(available=1, requested=2)`.
     It may be raised, or be handed back as the value of one command of a batch. All of it is shown to the caller.
     """
 
@@ -184,7 +184,7 @@ def to_rpc_status(error: DomainError) -> status_pb2.Status:
     """The error as the status of a call: ErrorInfo, BadRequest for fields, RetryInfo, and its own details."""
     status = status_pb2.Status(code=int(error.code), message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
-    status.details.add().Pack(info)
+    status.details.add().Pack(info, deterministic=True)
     if isinstance(error, InvalidField):
         bad_request = error_details_pb2.BadRequest()
         for path, description in error.violations:
@@ -268,13 +268,25 @@ def _message_of(kind: type[DomainError], metadata: Mapping[str, str]) -> str:
     return text.format_map(metadata) if "{" in text else text
 
 
-_KINDS = {
+_KINDS: dict[str, type[DomainError]] = {
     kind.reason: kind
-    for kind in (NotFound, InvalidField, DeadlineRequired, Refused, IllegalTransition, RequestIdReused)
-    + (RequestInProgress, LostRace, Overloaded, DeadlineExpired, DependencyUnavailable, Unauthenticated)
-    + (PermissionDenied,)
+    for kind in (
+        NotFound,
+        InvalidField,
+        DeadlineRequired,
+        Refused,
+        IllegalTransition,
+        RequestIdReused,
+        RequestInProgress,
+        LostRace,
+        Overloaded,
+        DeadlineExpired,
+        DependencyUnavailable,
+        Unauthenticated,
+        PermissionDenied,
+    )
 }
-_KIND_OF_CODE = {
+_KIND_OF_CODE: dict[Code, type[DomainError]] = {
     Code.NOT_FOUND: NotFound,
     Code.FAILED_PRECONDITION: Refused,
     Code.RESOURCE_EXHAUSTED: Overloaded,

@@ -118,13 +118,11 @@ async def claim(tx: Transaction, requests: Sequence[Request], *, lease: timedelt
         lease,
     )
     found = {(row["caller"], row["method"], row["request_id"]): row for row in rows}
-    claims: list[Claim] = []
-    claimed: set[Key] = set()
-    for request in requests:
-        is_first = request.key not in claimed
-        claimed.add(request.key)
-        claims.append(_claim_of(request, found[request.key], is_first, first_phase))
-    return claims
+    firsts_at = {request.key: place for place, request in reversed(list(enumerate(requests)))}
+    return [
+        _claim_of(request, found[request.key], firsts_at[request.key] == place, first_phase)
+        for place, request in enumerate(requests)
+    ]
 
 
 async def advance(tx: Transaction, steps: Sequence[Step], *, lease: timedelta | None = None) -> list[bool]:
@@ -179,7 +177,8 @@ def hash_body(message: Message) -> bytes:
     body.CopyFrom(message)
     if "request_id" in body.DESCRIPTOR.fields_by_name:
         body.ClearField("request_id")
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
+    serialized: bytes = body.SerializeToString(deterministic=True)
+    return hashlib.sha256(serialized).digest()
 
 
 def failure(error: DomainError) -> bytes:

@@ -12,11 +12,12 @@ from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.chassis.config import ProcessSettings
+from services.chassis.config import PortTaken, ProcessSettings
 from services.chassis.telemetry import get_logger
 
 log = get_logger(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MARGIN_S = 5.0  # after the grace: what still runs then is cancelled
 _REQUEST_TIMEOUT_S = 5.0
 
@@ -35,27 +36,34 @@ class Component(Protocol):
 
 async def run(components: Sequence[Component], settings: ProcessSettings) -> None:
     """Run all until SIGTERM or SIGINT; raises SystemExit(1) if one died or did not stop in time."""
+    async with _health(components, settings):
+        is_sound = await _run(components, _longest_stop_s(settings))
+    if not is_sound:
+        raise SystemExit(1)
+    log.info("process_stopped")
+
+
+async def _run(components: Sequence[Component], longest_stop_s: float) -> bool:
+    """Whether all ended in good order, and only because they were asked to."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
+    for signal_number in _SIGNALS:
         loop.add_signal_handler(signal_number, stop.set)
     tasks = {asyncio.create_task(component.run(stop), name=component.name) for component in components}
+    late: set[asyncio.Task[None]] = set()
     try:
-        async with _health(components, settings):
-            healthy = await _until_stopped(tasks, stop)
-            stop.set()
-            _, late = await asyncio.wait(tasks, timeout=_longest_stop_s(settings))
+        was_asked = await _until_stopped(tasks, stop)
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=longest_stop_s)
     finally:
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(signal_number)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
+        for signal_number in _SIGNALS:
+            loop.remove_signal_handler(signal_number)
     for task in late:
         log.error("component_did_not_stop", component=task.get_name())
-    if late or not healthy or any(isinstance(result, Exception) for result in results):
-        raise SystemExit(1)
-    log.info("process_stopped")
+    return was_asked and not late and not any(isinstance(result, Exception) for result in results)
 
 
 async def _until_stopped(tasks: "set[asyncio.Task[None]]", stop: asyncio.Event) -> bool:
@@ -86,7 +94,10 @@ async def _health(components: Sequence[Component], settings: ProcessSettings) ->
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, settings.host, settings.health_port)
+    try:
+        server = await asyncio.start_server(serve, settings.host, settings.health_port)
+    except OSError as error:
+        raise PortTaken(settings, "health_port") from error
     log.info("health_serving", port=server.sockets[0].getsockname()[1])
     async with server:
         yield

@@ -31,7 +31,8 @@ class Call:
     deadline: float
 
 
-current_call: ContextVar[Call] = ContextVar("current_call", default=Call("", 0.0))
+NOBODY = Call("", 0.0)
+current_call: ContextVar[Call] = ContextVar("current_call", default=NOBODY)
 survivors: set["asyncio.Task[Any]"] = set()
 
 

@@ -126,7 +126,7 @@ class Door:
             log.warning("call_lost_plumbing", method=method, error=type(error).__name__)
             return DependencyUnavailable()
         error_id = new_id()
-        log.exception("call_failed", method=method, error_id=error_id)
+        log.error("call_failed", method=method, error_id=error_id, exc_info=error)
         return Internal(error_id)
 
     def _cancelled(self, context: Context) -> DomainError:

@@ -12,7 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.chassis.config import ServiceSettings
+from services.chassis.config import PortTaken, ServiceSettings
 from services.chassis.grpc_client import MAX_MESSAGE_BYTES
 from services.chassis.grpc_server.calls import Identify, callers_by_token, survivors
 from services.chassis.grpc_server.door import Door, Handler
@@ -27,10 +27,6 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # our channels ping every 30 s
 )
-
-
-class PortTaken(Exception):
-    """The server's port belongs to another process."""
 
 
 class Server:
@@ -70,8 +66,7 @@ class Server:
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            variable = f"ONEFOLD_{self._settings.service.upper()}_PORT"
-            raise PortTaken(f"{address} cannot be listened on, it is probably taken: set {variable}") from error
+            raise PortTaken(self._settings, "port") from error
         await self._server.start()
         for service in ("", *self._services):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -3,14 +3,11 @@ from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from ops.local.databases import Access
 from services.chassis.config import ServiceSettings
 from services.chassis.db import Database, Transaction, TransactionAborted, is_broken_plumbing, savepoint
 from services.chassis.testing import open_database, settings_for
-
-pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
@@ -18,7 +15,7 @@ def settings(database: Callable[[str], Access]) -> ServiceSettings:
     return settings_for(ServiceSettings, database("chassis").serving)
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def db(settings: ServiceSettings) -> AsyncIterator[Database]:
     async with open_database(settings) as opened:
         yield opened

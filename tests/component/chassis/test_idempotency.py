@@ -3,7 +3,6 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from google.protobuf.message import Message
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_service_pb2
@@ -29,7 +28,7 @@ from services.chassis.idempotency import (
 )
 from services.chassis.testing import open_database, settings_for, wait_until
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.requirement("S-5"), pytest.mark.requirement("R-2.13")]
+pytestmark = [pytest.mark.requirement("S-5"), pytest.mark.requirement("R-2.13")]
 
 LEASE = timedelta(seconds=30)
 BODY = b"b" * 32
@@ -40,7 +39,7 @@ def settings(database: Callable[[str], Access]) -> ServiceSettings:
     return settings_for(ServiceSettings, database("chassis").serving)
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def db(settings: ServiceSettings) -> AsyncIterator[Database]:
     async with open_database(settings) as opened:
         yield opened

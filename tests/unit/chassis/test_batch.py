@@ -15,8 +15,6 @@ from services.chassis.errors import (
 )
 from services.chassis.telemetry import current_traceparent, traced
 
-pytestmark = pytest.mark.asyncio
-
 AT_ONCE = Retry(first=timedelta(), longest=timedelta(milliseconds=1), within=timedelta(seconds=5))
 
 
