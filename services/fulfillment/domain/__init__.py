@@ -4,7 +4,7 @@ Why: whether goods can still be stopped is decided here and nowhere else, and th
 """
 
 from .decide import decide
-from .draft import Decision, Incident, OperationPlan, Outcome, Rules, operation_id, shipment_id
+from .draft import Decision, Incident, OperationPlan, Outcome, Rules, shipment_id
 from .events import (
     Event,
     FulfillmentCancellationRefused,
@@ -94,7 +94,6 @@ __all__ = [
     "Units",
     "decide",
     "minus",
-    "operation_id",
     "plus",
     "shipment_id",
 ]

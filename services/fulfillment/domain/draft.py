@@ -34,12 +34,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
-    """A call to the provider; its id follows from order and number (S-15). `reference` names our object there."""
+    """A call to the provider: the journal's id follows from order, kind and number (S-15)."""
 
-    id: str
     kind: Kind
-    number: int  # of the operation
-    reference: int  # number of the object, see Fulfillment.number
+    number: int  # of the operation, over all kinds
+    reference: int  # number of the object at the provider, see Fulfillment.number
     object_id: str = ""  # empty for a create
 
 
@@ -67,11 +66,6 @@ class Decision:
     outcome: Outcome = Outcome.APPLIED
     note: str = ""
     withdraw: bool = False
-
-
-def operation_id(order_id: str, number: int) -> str:
-    """The id of the n-th operation of an order: the same whoever plans it."""
-    return str(uuid5(_NAMES, f"{order_id}/operation/{number}"))
 
 
 def shipment_id(order_id: str, provider_shipment_id: str) -> str:
@@ -115,13 +109,12 @@ class Draft:
     def plan(self, kind: Kind, *, reference: int, object_id: str = "") -> None:
         root = self.fulfillment
         number = root.planned + 1
-        plan = OperationPlan(operation_id(root.order_id, number), kind, number, reference, object_id)
-        self.operations.append(plan)
-        self.change(planned=number, operations=(*root.operations, Operation(plan.id, kind)), next_try_at=None)
+        self.operations.append(OperationPlan(kind, number, reference, object_id))
+        self.change(planned=number, operations=(*root.operations, Operation(kind, number)), next_try_at=None)
 
-    def end_operation(self, operation_id: str) -> bool:
+    def end_operation(self, kind: Kind, number: int) -> bool:
         """Forget an operation that ended; false when it was not under way."""
-        left = tuple(o for o in self.fulfillment.operations if o.id != operation_id)
+        left = tuple(o for o in self.fulfillment.operations if o != Operation(kind, number))
         known = len(left) < len(self.fulfillment.operations)
         self.change(operations=left)
         return known

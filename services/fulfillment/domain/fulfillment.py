@@ -121,10 +121,10 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A call to the provider that is PLANNED, SENT or UNKNOWN."""
+    """A call to the provider that is PLANNED, SENT or UNKNOWN; kind and number name it in the journal."""
 
-    id: str
     kind: Kind
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ class OperationEnded:
     `absent`: it was certainly never executed, by the journal's word or by look-ups (S-15); it may be planned anew.
     """
 
-    operation_id: str
     kind: Kind
+    number: int
     succeeded: bool
     seen: ObjectSeen | None = None
     code: str = ""

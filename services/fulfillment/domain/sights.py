@@ -40,7 +40,7 @@ _CONFIRMED = (ProviderState.PENDING, ProviderState.ON_HOLD, ProviderState.IN_PRO
 
 def operation_ended(draft: Draft, end: OperationEnded) -> None:
     """Take in what the answer showed, or what a failure means for the kind."""
-    if not draft.end_operation(end.operation_id):
+    if not draft.end_operation(end.kind, end.number):
         draft.end(Outcome.STALE, "the operation ended before")
     elif end.seen is not None:
         seen(draft, end.seen)
