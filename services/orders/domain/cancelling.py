@@ -11,14 +11,14 @@ from datetime import datetime
 from services.orders.domain import events
 from services.orders.domain.decision import Advanced, Incident, move
 from services.orders.domain.money import ask_back, asked_back, kept, money, worth
-from services.orders.domain.order import Cancellation, LineQuantity, Order, Units
+from services.orders.domain.order import Cancellation, Order, Units
 from services.orders.domain.policies import Policies
 from services.orders.domain.states import (
     CancellationReason,
     CancellationState,
     OrderState,
 )
-from services.orders.domain.units import common, minus, move_units
+from services.orders.domain.units import cancelled_units, common, minus, move_units
 
 REQUESTED_BY_PEOPLE = frozenset({CancellationReason.CUSTOMER, CancellationReason.ADMIN})
 
@@ -89,8 +89,7 @@ def stoppable(order: Order) -> Units:
     asked = order.cancellation
     if not asked.fulfillment_asked:
         return order.open_units
-    before = tuple(LineQuantity(line.line, line.sku, line.cancelled) for line in order.lines if line.cancelled)
-    return common(order.open_units, minus(asked.cancelled, before))
+    return common(order.open_units, minus(asked.cancelled, cancelled_units(order)))
 
 
 def _settle(order: Order, now: datetime) -> Advanced:

@@ -18,7 +18,9 @@ from services.orders.domain.states import (
     Outcome,
     ReturnState,
 )
-from services.orders.domain.units import common, minus, plus, quantities, returnable
+from services.orders.domain.units import cancelled_units, common, minus, plus, quantities, returnable
+
+WAITING = frozenset({FulfillmentState.HELD, FulfillmentState.FAILED})
 
 
 def fold_fulfillment(order: Order, fact: facts.FulfillmentFact) -> Folded:
@@ -72,18 +74,20 @@ def _failed(order: Order, fact: facts.FulfillmentFailed) -> Folded:
 
 
 def _withdrawn(order: Order, fact: facts.FulfillmentCancelled) -> Folded:
-    """The provider cancelled by itself; no units means all that has not shipped."""
+    """The provider cancelled by itself: all units that will not ship, those cancelled before included."""
     if not order.was_asked(order.fulfillment_id):
         return contradiction(order, fact)
     if order.cancellation.state is CancellationState.DONE:
         return Folded(order, Outcome.STALE)
-    return _withdraw(order, fact.cancelled or order.open_units, Incident("cancelled_by_provider"))
+    units = minus(fact.cancelled, cancelled_units(order)) if fact.cancelled else order.open_units
+    return _withdraw(order, units, Incident("cancelled_by_provider"))
 
 
 def _withdraw(order: Order, units: Units, incident: Incident) -> Folded:
-    withdrawn = common(order.open_units, plus(order.progress.withdrawn, units))
-    if withdrawn == order.progress.withdrawn:
+    more = minus(common(order.open_units, units), order.progress.withdrawn)
+    if not more:
         return Folded(order, Outcome.STALE)
+    withdrawn = plus(order.progress.withdrawn, more)
     order = order.with_progress(withdrawn=withdrawn)
     if not minus(order.open_units, withdrawn):
         order = replace(order, fulfillment=FulfillmentState.CANCELLED)
@@ -129,7 +133,7 @@ def _hold(
             if newest and order.progress.hold is HoldState.ASKED:
                 order = order.with_progress(hold=HoldState.HELD)
             order = replace(order, fulfillment=FulfillmentState.HELD)
-        case facts.FulfillmentResumed() if not ended and order.fulfillment is FulfillmentState.HELD:
+        case facts.FulfillmentResumed() if not ended and order.fulfillment in WAITING:
             now = FulfillmentState.SUBMITTED if order.progress.submitted else FulfillmentState.NONE
             order = replace(order, fulfillment=now)
     return Folded(order, Outcome.STALE if order == before else Outcome.APPLIED)

@@ -52,6 +52,11 @@ def move_units(order: Order, units: Units, column: str) -> Order:
     return replace(order, lines=lines)
 
 
+def cancelled_units(order: Order) -> Units:
+    """Units that were cancelled."""
+    return tuple(LineQuantity(line.line, line.sku, line.cancelled) for line in order.lines if line.cancelled)
+
+
 def with_customer(order: Order) -> Units:
     """Units that left and are not back, neither by a return nor by the carrier."""
     back = tuple(
