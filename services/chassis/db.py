@@ -41,7 +41,7 @@ class TransactionAborted(Exception):
 
 
 class Database:
-    """The pool of one service's database. What runs on it leaves nothing in the session: SET LOCAL, no session locks."""
+    """The pool of one service's database. It leaves nothing in a session: only SET LOCAL, no session locks."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
         self._pool = pool

@@ -183,7 +183,8 @@ def hash_body(message: Message) -> bytes:
 
 def failure(error: DomainError) -> bytes:
     """The answer to store with FAILED; `Claim.refusal` reads it."""
-    return to_rpc_status(error).SerializeToString()
+    status: bytes = to_rpc_status(error).SerializeToString()
+    return status
 
 
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
