@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from services.chassis.db import Transaction
+from services.chassis.db import Database, Transaction
 from services.inventory.domain import Hold, HoldLine, HoldState, OrderStock, Price
 
 
@@ -23,9 +23,9 @@ async def lock_orders(
     `requests` are pairs of order id and request id.
     """
     roots = await tx.fetch(LOCK_ROOTS, list(order_ids), now)
-    known = [row["order_id"] for row in roots if row["version"]]
-    holds = await _load_holds(tx, known) if known else {}
-    asked = [request for request in requests if request[0] in holds or request[0] in known]
+    known = {row["order_id"] for row in roots if row["version"]}
+    holds = await _load_holds(tx, list(known)) if known else {}
+    asked = [request for request in requests if request[0] in known]
     answered = await _load_answered(tx, asked) if asked else {}
     return {
         row["order_id"]: OrderStock(
@@ -72,9 +72,9 @@ async def save_orders(
     )
 
 
-async def orders_to_lapse(tx: Transaction, consumer: str, now: datetime, limit: int) -> list[str]:
+async def orders_to_lapse(database: Database, consumer: str, now: datetime, limit: int) -> list[str]:
     """Orders whose tentative hold is over at `now`, oldest first, without locks; not those whose events wait (S-27)."""
-    return [row["order_id"] for row in await tx.fetch(ORDERS_TO_LAPSE, now, limit, consumer)]
+    return [row["order_id"] for row in await database.fetch(ORDERS_TO_LAPSE, now, limit, consumer)]
 
 
 async def delete_abandoned(tx: Transaction, before: datetime, limit: int) -> int:

@@ -13,7 +13,7 @@ from services.inventory.usecases.errors import BelowReserved, UnknownSku
 async def adjust_stock(
     tx: Transaction, adjustments: Sequence[domain.Adjustment], *, reason: str, actor: str, caused_by: str, now: datetime
 ) -> list[domain.StockRow]:
-    """Change on-hand stock, all or nothing; the levels afterwards, one per adjustment. Raises UnknownSku, BelowReserved."""
+    """Change on-hand stock, all or nothing; returns the level per adjustment. Raises UnknownSku and BelowReserved."""
     skus = {change.sku for change in adjustments}
     known = await catalogue.read_items(tx, skus)
     for change in adjustments:
