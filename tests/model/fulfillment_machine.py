@@ -85,7 +85,7 @@ class FulfillmentMachine:
             if call.answer is not None:
                 answer = call.answer
                 ended = domain.OperationEnded(
-                    call.plan.id, kind, answer.succeeded, answer.seen, answer.code, answer.code, answer.absent
+                    kind, call.plan.number, answer.succeeded, answer.seen, answer.code, answer.code, answer.absent
                 )
                 yield self._decide(f"answer to {kind}: {answer.code or 'done'}", replace(value, calls=others), ended)
             elif not call.sent:
@@ -153,7 +153,7 @@ class FulfillmentMachine:
             unsent = tuple(call for call in calls if not call.sent and call.plan.kind is not Kind.CANCEL)
             after = replace(after, calls=tuple(call for call in calls if call not in unsent))
             for call in unsent:
-                ended = domain.OperationEnded(call.plan.id, call.plan.kind, False, absent=True)
+                ended = domain.OperationEnded(call.plan.kind, call.plan.number, False, absent=True)
                 taken_back = self._decide(label, after, ended)
                 assert isinstance(taken_back.machine, FulfillmentValue)
                 after, sent = taken_back.machine, sent + taken_back.sent
