@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ops.local import shared, templates, topics
+from ops.local.blocking import blocking
 from ops.local.databases import Access
 from services.chassis.clock import ManualClock
 
@@ -59,9 +60,9 @@ def database(postgres_dsn: str) -> Iterator[Callable[[str], Access]]:
 def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
     """A prefix with the four services' topics below it: `t1a2b3c4.onefold.orders.v1` and so on, 8 partitions each."""
     prefix = f"t{secrets.token_hex(4)}."
-    templates.blocking(topics.create(kafka_bootstrap, prefix))
+    blocking(topics.create(kafka_bootstrap, prefix))
     yield prefix
-    templates.blocking(topics.delete(kafka_bootstrap, prefix))
+    blocking(topics.delete(kafka_bootstrap, prefix))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Why: everything stays below one folder that can be removed, and a server that ma
 import hashlib
 import os
 import pwd
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
@@ -52,3 +53,15 @@ def own_folder(path: Path, account: pwd.struct_passwd | None) -> Path:
     if account is not None:
         os.chown(path, account.pw_uid, account.pw_gid)
     return path
+
+
+def purge(state: Path) -> None:
+    """Remove all local state but what was downloaded, wherever it had to be put."""
+    shutil.rmtree(place_for(server_account(), state / "postgres"), ignore_errors=True)
+    for entry in state.glob("*"):
+        if entry.resolve() == cache_folder():
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -3,26 +3,18 @@
 Why: a copy takes 40 ms, migrating takes ten times that, and a test that has a database of its own cannot disturb another.
 """
 
-import asyncio
 import secrets
-from collections.abc import Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import asyncpg
 
 from ops.local import databases, shared
+from ops.local.blocking import blocking
 from ops.local.databases import Access
 
 PASSWORD: Final = "test"  # a server of a test run is as short-lived as the run
-Result = TypeVar("Result")
-
-
-def blocking(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, also for a caller who is inside an event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 def clone(dsn: str, service: str) -> Access:

@@ -1,0 +1,169 @@
+"""The environment of the local stack's processes: ports, addresses, passwords and tokens.
+
+Why: `onefold up`, the demo and the tests start the same processes, so what those are told stands in one place.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from ops.local import databases, paths, ports
+
+Profile = Literal["demo", "test", "production"]
+SERVICES: Final = ("orders", "inventory", "payments", "fulfillment")
+CALLERS: Final = (*SERVICES, "gateway", "demo", "operator", "emails", "analytics")
+FILE: Final = "environment.json"
+SECRETS_FILE: Final = "secrets.json"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every port of the stack; `ONEFOLD_<NAME>_PORT` chooses another."""
+
+    postgres: int = 15432
+    kafka: int = 19092
+    orders: int = 50051
+    inventory: int = 50052
+    payments: int = 50053
+    fulfillment: int = 50054
+    orders_health: int = 50151
+    inventory_health: int = 50152
+    payments_health: int = 50153
+    fulfillment_health: int = 50154
+    emails_health: int = 50155
+    analytics_health: int = 50156
+    gateway: int = 8080
+    simulators: int = 8090
+    smtp: int = 8025
+    smtp_http: int = 8026
+
+    @classmethod
+    def chosen(cls) -> Self:
+        """The defaults, or what the environment says instead."""
+        return cls(**{field.name: int(os.environ.get(variable(field.name), field.default)) for field in fields(cls)})
+
+    @classmethod
+    def free(cls) -> Self:
+        """Ports that nobody uses now, for a stack beside another one."""
+        names = [field.name for field in fields(cls)]
+        return cls(**dict(zip(names, ports.free_ports(len(names)), strict=True)))
+
+    def require_free(self) -> None:
+        """Raise LocalStackError for the first port that is taken."""
+        for name, port in asdict(self).items():
+            ports.require_free(port, name.replace("_", "'s "), variable(name))
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Passwords, tokens and signing secrets of one local stack, made once and kept with its state."""
+
+    roles: dict[str, str]
+    tokens: dict[str, str]
+    stripe_webhook: str
+    printful_webhook: str  # hex (F-19)
+
+    @classmethod
+    def new(cls) -> Self:
+        """Fresh random ones."""
+        roles = [role for service in databases.MIGRATIONS for role in databases.roles_of(service)]
+        return cls(
+            roles={role: secrets.token_hex(16) for role in roles},
+            tokens={caller: secrets.token_urlsafe(24) for caller in CALLERS},
+            stripe_webhook=f"whsec_{secrets.token_hex(16)}",
+            printful_webhook=secrets.token_hex(32),
+        )
+
+    @classmethod
+    def kept_in(cls, state: Path) -> Self:
+        """Those of an earlier start, or fresh ones that the next start finds."""
+        path = state / SECRETS_FILE
+        if not path.exists():
+            _write_private(path, asdict(cls.new()))
+        return cls(**json.loads(path.read_text()))
+
+
+def variable(name: str) -> str:
+    """`ONEFOLD_ORDERS_HEALTH_PORT` for `orders_health`."""
+    return f"ONEFOLD_{name.upper()}_PORT"
+
+
+def environment(state: Path, at: Ports, known: Secrets, profile: Profile = "demo") -> dict[str, str]:
+    """All `ONEFOLD_...` variables of a stack whose files are in `state`."""
+    result = {"ONEFOLD_PROFILE": profile, "ONEFOLD_STATE_DIR": str(state)}
+    result |= {variable(name): str(port) for name, port in asdict(at).items()}
+    server = f"postgresql://{ports.HOST}:{at.postgres}"
+    for name in (*SERVICES, "emails"):
+        access = databases.access(server, name, databases.database_of(name), known.roles)
+        result |= _of(name, DATABASE_URL=access.serving)
+    for name in (*SERVICES, "emails", "analytics"):
+        result |= _of(name, KAFKA_BOOTSTRAP=f"{ports.HOST}:{at.kafka}")
+    for name in SERVICES:
+        result |= _of(name, CALLER_TOKENS=json.dumps(known.tokens))
+        for caller in CALLERS:
+            result |= _of(caller, **{f"{name.upper()}_TARGET": f"{ports.HOST}:{getattr(at, name)}"})
+    for caller in CALLERS:
+        result |= _of(caller, TOKEN=known.tokens[caller])
+    return result | _outside(state, at, known)
+
+
+def readiness(at: Ports) -> dict[str, str]:
+    """Where each process of the Procfile says that it does its work."""
+    services = {name: f"{getattr(at, f'{name}_health')}/readyz" for name in (*SERVICES, "emails", "analytics")}
+    doors = {"gateway": f"{at.gateway}/readyz", "simulators": f"{at.simulators}/healthz"}
+    return {
+        name: f"http://{ports.HOST}:{place}"
+        for name, place in (services | doors | {"smtp": f"{at.smtp_http}/healthz"}).items()
+    }
+
+
+def keep(state: Path, variables: Mapping[str, str]) -> None:
+    """Write down what a running stack was told, for `current`."""
+    _write_private(state / FILE, dict(variables))
+
+
+def current(state: Path | None = None) -> dict[str, str]:
+    """The environment for a command that works on a stack: the running local one's, where ours says nothing else."""
+    path = (state or paths.state_folder()) / FILE
+    stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return stored | own()
+
+
+def own() -> dict[str, str]:
+    """What the person who starts us has set."""
+    return {name: value for name, value in os.environ.items() if name.startswith("ONEFOLD_")}
+
+
+def _outside(state: Path, at: Ports, known: Secrets) -> dict[str, str]:
+    """Where providers, mails and files are: the simulators stand in for every provider."""
+    simulators, gateway = f"http://{ports.HOST}:{at.simulators}", f"http://{ports.HOST}:{at.gateway}"
+    return {
+        **_of("payments", STRIPE_API_KEY="sk_test_onefold", STRIPE_BASE_URL=f"{simulators}/stripe"),
+        **_of("fulfillment", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_BASE_URL=f"{simulators}/printful"),
+        **_of("fulfillment", PRINTFUL_STORE_ID="1"),
+        **_of("gateway", STRIPE_WEBHOOK_SECRETS=json.dumps([known.stripe_webhook])),
+        **_of("gateway", PRINTFUL_WEBHOOK_SECRET=known.printful_webhook),
+        **_of("simulators", STRIPE_KEY="sk_test_onefold", STRIPE_WEBHOOK_SECRET=known.stripe_webhook),
+        **_of("simulators", STRIPE_WEBHOOK_URL=f"{gateway}/webhooks/stripe"),
+        **_of("simulators", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_WEBHOOK_SECRET=known.printful_webhook),
+        **_of("simulators", PRINTFUL_WEBHOOK_URL=f"{gateway}/webhooks/printful"),
+        **_of("emails", SMTP_HOST=ports.HOST, SMTP_PORT=str(at.smtp)),
+        **_of("smtp", FOLDER=str(state / "mails")),
+        **_of("analytics", FOLDER=str(state / "analytics")),
+    }
+
+
+def _of(process: str, **values: str) -> dict[str, str]:
+    return {f"ONEFOLD_{process.upper()}_{name}": value for name, value in values.items()}
+
+
+def _write_private(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.fresh")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(content, file, indent=1)
+    fresh.rename(path)

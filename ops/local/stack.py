@@ -1,0 +1,150 @@
+"""The whole local stack: PostgreSQL, Kafka, databases, topics and every process of the Procfile.
+
+Why: `onefold up`, the demo and the tests need the same ordered start and the same clean end.
+"""
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from ops.local import databases, topics
+from ops.local.blocking import blocking
+from ops.local.child import POLL_SECONDS, Child
+from ops.local.environment import Ports, Profile, Secrets, environment, keep, own, readiness
+from ops.local.kafka import Kafka
+from ops.local.paths import ROOT
+from ops.local.postgres import Postgres
+
+PROCFILE: Final = ROOT / "Procfile"
+READY_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
+HTTP_SECONDS: Final = 1.0
+
+
+def quietly(_: str) -> None:
+    """Reports nothing."""
+
+
+@dataclass
+class Stack:
+    """Files in `state`; `extra` variables beat everything. Use it from the main thread: `with Stack(...) as stack`."""
+
+    state: Path
+    at: Ports = field(default_factory=Ports.chosen)
+    profile: Profile = "demo"
+    extra: Mapping[str, str] = field(default_factory=dict)
+    durable: bool = True
+    report: Callable[[str], None] = quietly
+    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: procfile())
+    processes: dict[str, Child] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.secrets = Secrets.kept_in(self.state)
+        self.environment = environment(self.state, self.at, self.secrets, self.profile) | own() | dict(self.extra)
+        self.postgres = Postgres(self.state / "postgres", self.at.postgres, self.durable)
+        self.kafka = Kafka(self.state / "kafka", self.at.kafka)
+
+    def __enter__(self) -> Self:
+        """Start everything; whatever goes wrong, nothing stays."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Servers, databases and topics, then every process of the Procfile; returns when all are ready."""
+        self.at.require_free()
+        keep(self.state, self.environment)
+        self.start_servers()
+        self.report(f"starting {len(self.commands)} processes")
+        for name in self.commands:
+            self.start_process(name)
+        self.wait_ready(list(self.commands))
+
+    def start_servers(self) -> None:
+        """PostgreSQL and Kafka with migrated databases and all topics."""
+        self.report("starting PostgreSQL and Kafka")
+        self.postgres.start()
+        with ThreadPoolExecutor(1) as thread:  # Kafka takes as long as the migrations
+            migrated = thread.submit(self._prepare_databases)
+            self.kafka.start()
+            migrated.result()
+        blocking(topics.create(self.kafka.bootstrap))
+
+    def start_process(
+        self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start one process and do not wait: that of the Procfile, or any `command`; `extra` variables are its own."""
+        command = command or self.commands[name]
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        child = Child(
+            name,
+            [sys.executable, *command[1:]] if command[0] == "python" else command,
+            log=self.state / "logs" / f"{name}.log",
+            environment=inherited | self.environment | {"PYTHONUNBUFFERED": "1"} | dict(extra or {}),
+            folder=ROOT,
+        )
+        self.processes[name] = child
+        return child
+
+    def wait_ready(self, names: Sequence[str], *, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until each named process of the Procfile says that it is ready. Raises LocalStackError with its log."""
+        places = readiness(self.at)
+        deadline = time.monotonic() + timeout_seconds
+        for name in names:
+            left = max(deadline - time.monotonic(), POLL_SECONDS)
+            self.processes[name].wait_until(lambda place=places[name]: is_ready(place), timeout_seconds=left)
+
+    def dead(self) -> list[Child]:
+        """Processes that ended by themselves."""
+        return [child for child in self.processes.values() if child.exit_code is not None]
+
+    def stop(self) -> None:
+        """Stop the processes, last started first, then Kafka, then PostgreSQL."""
+        self.report("stopping")
+        running = [child for child in reversed(self.processes.values()) if child.exit_code is None]
+        for child in running:
+            child.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in running:
+            child.wait_or_kill(timeout_seconds=max(deadline - time.monotonic(), POLL_SECONDS))
+        self.processes.clear()
+        self.kafka.stop()
+        self.postgres.stop()
+
+    def _prepare_databases(self) -> None:
+        work = databases.prepare(self.postgres.dsn(), databases.MIGRATIONS, self.secrets.roles)
+        asyncio.run(work)
+
+
+def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
+    """Name to command of each process, in the file's order."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    pairs = [line.partition(":") for line in lines if line and not line.startswith("#")]
+    return {name.strip(): shlex.split(command) for name, _, command in pairs}
+
+
+def is_ready(url: str) -> bool:
+    """Whether the address answers 200."""
+    try:
+        with urlopen(url, timeout=HTTP_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
