@@ -1,0 +1,1 @@
+"""Fulfilment providers, one file each behind the Protocol of `base`."""

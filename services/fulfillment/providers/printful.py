@@ -1,0 +1,231 @@
+"""Printful behind the Protocol of `base`: v1 for orders, v2 for what became of parcels.
+
+Why: it knows no idempotency key, so our `external_id` is the only way to find what a lost answer did (F-17).
+"""
+
+import base64
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import httpx
+
+from services.chassis.money import decimal_text
+from services.chassis.operations import Declined, Operation, Retryable, Unknown
+from services.fulfillment.domain import Kind, LineQuantity, ObjectSeen, ProviderState, SeenShipment, ShipmentState
+from services.fulfillment.providers.base import Draft, Hint, Malformed, NotShippable
+
+_POOL: Final = 50
+_PLACES: Final = 20  # below the pool: a call must not die waiting for a connection (F-61)
+_PAGE: Final = 100
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+# Printful's words for the state of an order (F-18); `partial`: some parcels left, the rest is being made.
+_STATES: Final = {
+    "draft": ProviderState.DRAFT,
+    "pending": ProviderState.PENDING,
+    "inreview": ProviderState.IN_PROCESS,
+    "inprocess": ProviderState.IN_PROCESS,
+    "partial": ProviderState.IN_PROCESS,
+    "onhold": ProviderState.ON_HOLD,
+    "failed": ProviderState.FAILED,
+    "canceled": ProviderState.CANCELED,
+    "archived": ProviderState.FULFILLED,
+    "fulfilled": ProviderState.FULFILLED,
+}
+
+
+class PrintfulProvider:
+    """Printful's API. `timeout` is for one HTTP call."""
+
+    name = "printful"
+    variant_key = "printful_variant_id"
+    max_in_flight = _PLACES
+
+    def __init__(self, token: str, *, store_id: str, api_base: str, timeout: timedelta) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=api_base.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {token}", **({"X-PF-Store-Id": store_id} if store_id else {})},
+            timeout=timeout.total_seconds(),
+            limits=httpx.Limits(max_connections=_POOL),
+        )
+
+    def read_hint(self, body: bytes) -> Hint:
+        """A webhook of v1 or v2; `retries` changes with each delivery and is left out of its hash (F-19)."""
+        try:
+            webhook = json.loads(body)
+            order = webhook["data"]["order"]
+            object_id, external_id = str(order["id"]), str(order.get("external_id") or "")
+            kind = str(webhook["type"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Malformed(str(error)) from error
+        content = {key: value for key, value in webhook.items() if key != "retries"}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+        return Hint(kind, object_id, external_id, digest.digest())
+
+    def external_id(self, order_id: str, reference: int) -> str:
+        """26 characters of the order id in base32 and the number: at most 32 of `[A-Za-z0-9_-]` (F-17)."""
+        name = base64.b32encode(uuid.UUID(order_id).bytes).decode().rstrip("=")
+        return f"{name}-{reference}"
+
+    def create_parameters(self, draft: Draft) -> dict[str, Any]:
+        """A draft order; each item carries our line, so that parcels can be read back."""
+        for item in draft.items:
+            if not (item.variant_id.isascii() and item.variant_id.isdigit()):
+                raise NotShippable(f"line {item.line}: {item.variant_id!r} is not a variant id of Printful")
+        to = draft.recipient
+        return {
+            "external_id": self.external_id(draft.order_id, draft.reference),
+            "recipient": {
+                "name": to.name,
+                "address1": to.line1,
+                "address2": to.line2,
+                "city": to.city,
+                "state_code": to.region,
+                "country_code": to.country_code,
+                "zip": to.postal_code,
+                "phone": to.phone,
+                "email": to.email,
+            },
+            "items": [
+                {
+                    "external_id": str(item.line),
+                    "sync_variant_id": int(item.variant_id),
+                    "quantity": item.quantity,
+                    "retail_price": decimal_text(item.unit_price_minor, draft.currency),
+                    "name": item.name,
+                    "sku": item.sku,
+                }
+                for item in draft.items
+            ],
+            "retail_costs": {
+                "currency": draft.currency,
+                "subtotal": decimal_text(draft.subtotal_minor, draft.currency),
+                "shipping": decimal_text(draft.shipping_minor, draft.currency),
+                "total": decimal_text(draft.total_minor, draft.currency),
+            },
+        }
+
+    async def send(self, operation: Operation) -> dict[str, Any]:
+        """Create a draft, confirm it, or cancel it; the answer is the object with its parcels."""
+        stored = operation.parameters
+        match Kind(operation.kind):
+            case Kind.CREATE:
+                answer = await self._call("POST", "orders", json_body=stored["order"])
+            case Kind.CONFIRM:
+                answer = await self._call("POST", f"orders/@{stored['external_id']}/confirm")
+            case Kind.CANCEL:
+                answer = await self._call("DELETE", f"orders/@{stored['external_id']}")
+        return await self._with_parcels(answer["result"])
+
+    async def look_up(self, operation: Operation) -> dict[str, Any] | None:
+        """By our `external_id`; a confirm or cancel is done when the object's state says so."""
+        found = await self.fetch(operation.parameters["external_id"])
+        if found is None:
+            return None
+        state = _STATES.get(found["status"])
+        kind = Kind(operation.kind)
+        if kind is Kind.CREATE:
+            return found
+        if kind is Kind.CONFIRM:
+            return None if state in (ProviderState.DRAFT, ProviderState.FAILED) else found
+        return found if state in (ProviderState.CANCELED, ProviderState.FULFILLED) else None
+
+    async def fetch(self, external_id: str) -> dict[str, Any] | None:
+        """The order with its parcels as it is now; None if Printful does not know it."""
+        try:
+            answer = await self._call("GET", f"orders/@{external_id}")
+        except Declined as refusal:
+            if refusal.code == "404":
+                return None
+            raise Unknown(str(refusal)) from refusal
+        return await self._with_parcels(answer["result"])
+
+    def read_object(self, answer: Mapping[str, Any], at: datetime) -> ObjectSeen:
+        """The sight that an answer of `send`, `look_up` or `fetch` shows; an unknown word counts as being made."""
+        lines = {item["id"]: (int(item["external_id"]), str(item["sku"])) for item in answer["items"]}
+        return ObjectSeen(
+            object_id=str(answer["id"]),
+            number=int(str(answer["external_id"]).rsplit("-", 1)[1]),
+            state=_STATES.get(answer["status"], ProviderState.IN_PROCESS),
+            shipments=tuple(_shipment(parcel, lines, at) for parcel in answer["parcels"]),
+            reason=str(answer.get("error") or ""),
+        )
+
+    async def close(self) -> None:
+        """Close the HTTP client."""
+        await self._http.aclose()
+
+    async def _with_parcels(self, order: dict[str, Any]) -> dict[str, Any]:
+        """What we keep of an order: no address, and the parcels with their delivery, which only v2 tells."""
+        parcels: list[dict[str, Any]] = []
+        if order.get("shipments"):
+            answer = await self._call("GET", f"v2/orders/{order['id']}/shipments?limit={_PAGE}", parcels_of=order)
+            parcels = answer["data"]
+        kept = {key: order.get(key) for key in ("id", "external_id", "status", "error", "updated")}
+        items = [{key: item.get(key) for key in ("id", "external_id", "sku", "quantity")} for item in order["items"]]
+        return {**kept, "items": items, "parcels": parcels}
+
+    async def _call(
+        self, method: str, path: str, *, json_body: Any = None, parcels_of: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, path, json=json_body)
+        except _NEVER_SENT as error:
+            raise (Unknown(repr(error)) if parcels_of else Retryable(repr(error))) from error
+        except httpx.HTTPError as error:
+            raise Unknown(repr(error)) from error
+        return _read(response, executed=parcels_of is not None)
+
+
+def _read(response: httpx.Response, *, executed: bool) -> dict[str, Any]:
+    """The answer's JSON, or the error that it stands for. `executed`: a call before this one had its effect."""
+    status = response.status_code
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise Unknown(f"{status}: no JSON") from error
+    if status < 300 and isinstance(body, dict):
+        return body
+    text = f"{status}: {_message(body)}"
+    if executed or status >= 500 or status in (408, 409) or status < 400:
+        raise Unknown(text)
+    if status == 429:
+        seconds = response.headers.get("retry-after", "")
+        raise Retryable(text, after=timedelta(seconds=min(int(seconds), 3600)) if seconds.isdigit() else None)
+    if status in (401, 403):
+        raise Retryable(text)  # the token is wrong or lacks a right: mended by a person, then sent
+    if "OR-13" in text:
+        raise Unknown(text)  # our external_id is taken (F-17): an earlier try arrived, the look-up finds it
+    raise Declined(str(status), text)
+
+
+def _message(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("message", "")) if isinstance(error, dict) else ""
+
+
+def _shipment(parcel: Mapping[str, Any], lines: Mapping[int, tuple[int, str]], at: datetime) -> SeenShipment:
+    units = tuple(
+        LineQuantity(*lines[item["order_item_id"]], int(item["quantity"])) for item in parcel["shipment_items"]
+    )
+    sent_at = parcel.get("shipped_at")
+    return SeenShipment(
+        provider_id=str(parcel["id"]),
+        state=_shipment_state(parcel),
+        lines=units,
+        carrier=str(parcel.get("carrier") or ""),
+        tracking_number=str(parcel.get("tracking_number") or ""),
+        tracking_url=str(parcel.get("tracking_url") or ""),
+        sent_at=datetime.fromisoformat(sent_at) if sent_at else at,
+    )
+
+
+def _shipment_state(parcel: Mapping[str, Any]) -> ShipmentState:
+    """v2 tells shipping and delivery apart; what went back to the sender has come back."""
+    if parcel.get("shipment_status") == "returned" or parcel.get("delivery_status") == "return_to_sender":
+        return ShipmentState.RETURNED
+    return ShipmentState.DELIVERED if parcel.get("delivery_status") == "delivered" else ShipmentState.SENT
