@@ -135,8 +135,9 @@ class Batcher(Generic[C, R]):
             if error is not None and len(batch) > 1:
                 log.warning("batch_split", batcher=self._name, commands=len(batch), error=type(error).__name__)
                 _retries.labels(self._name, "split").inc()
+                loop = asyncio.get_running_loop()
                 for entry in batch:
-                    if not entry.future.done() and (alone := await self._try([entry])) is not None:
+                    if entry.is_live(loop.time()) and (alone := await self._try([entry])) is not None:
                         _settle([entry], alone)
             elif error is not None:
                 _settle(batch, error)

@@ -7,7 +7,7 @@ rollback is an error (F-25), and retries repeat the whole body of a transaction 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import asyncpg
@@ -75,8 +75,8 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await connection.execute("ROLLBACK")  # it may be lost already: the body's error says more
                 raise
             if await connection.execute("COMMIT") != "COMMIT":
                 raise TransactionAborted

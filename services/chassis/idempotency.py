@@ -272,29 +272,35 @@ UPDATE idempotency_keys k
 RETURNING k.caller, k.method, k.request_id
 """
 
-# SKIP LOCKED: a try that is about to go on keeps its key.
+# SKIP LOCKED: a try that is about to go on keeps its key. MATERIALIZED: a join might run the LIMIT again and again.
 _TAKE_OVER = """
+WITH late AS MATERIALIZED (
+    SELECT caller, method, request_id
+      FROM idempotency_keys
+     WHERE method = $1 AND phase = ANY($2::text[]) AND phase NOT IN ('DONE', 'FAILED')
+       AND lease_until < clock_timestamp()
+     ORDER BY created_at
+     LIMIT $3
+       FOR NO KEY UPDATE SKIP LOCKED
+)
 UPDATE idempotency_keys k
    SET fence = k.fence + 1, holder = $4, lease_until = clock_timestamp() + $5, updated_at = clock_timestamp()
-  FROM (SELECT caller, method, request_id
-          FROM idempotency_keys
-         WHERE method = $1 AND phase = ANY($2::text[]) AND phase NOT IN ('DONE', 'FAILED')
-           AND lease_until < clock_timestamp()
-         ORDER BY created_at
-         LIMIT $3
-           FOR NO KEY UPDATE SKIP LOCKED) late
+  FROM late
  WHERE (k.caller, k.method, k.request_id) = (late.caller, late.method, late.request_id)
 RETURNING k.caller, k.method, k.request_id, k.body_hash, k.subject, k.body, k.phase, k.fence, k.holder, k.created_at
 """
 
 _PURGE = """
+WITH old AS MATERIALIZED (
+    SELECT caller, method, request_id
+      FROM idempotency_keys
+     WHERE phase IN ('DONE', 'FAILED') AND updated_at < clock_timestamp() - $1::interval
+     ORDER BY updated_at
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED
+)
 DELETE FROM idempotency_keys k
- USING (SELECT caller, method, request_id
-          FROM idempotency_keys
-         WHERE phase IN ('DONE', 'FAILED') AND updated_at < clock_timestamp() - $1::interval
-         ORDER BY updated_at
-         LIMIT $2
-           FOR UPDATE SKIP LOCKED) old
+ USING old
  WHERE (k.caller, k.method, k.request_id) = (old.caller, old.method, old.request_id)
 RETURNING 1
 """

@@ -97,7 +97,7 @@ class Door:
     def _admit(self, request: Message, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())
         set_traceparent(str(metadata.get("traceparent", "")))
-        caller = self._identify(metadata)
+        caller = self._identify(context, metadata)
         remaining = context.time_remaining()
         if remaining is None:
             raise DeadlineRequired
