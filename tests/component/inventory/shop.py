@@ -73,7 +73,7 @@ class Shop:
             type=message.DESCRIPTOR.full_name,
             source="onefold/orders",
             time=self.clock.now(),
-            key=getattr(message, "context").order_id,  # noqa: B009: not every message has one
+            key=message.context.order_id,  # noqa: B009: not every message has one
             topic="onefold.orders.v1",
             partition=0,
             offset=self.offsets,
