@@ -18,6 +18,8 @@ class SimulatorError(Exception):
 
 
 class ControlHttp:
+    """One connection pool to the control API."""
+
     def __init__(self, base_url: str, timeout_seconds: float) -> None:
         self.client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/_control", timeout=timeout_seconds, trust_env=False

@@ -1,34 +1,17 @@
 """Fixtures: running simulators, the official SDK on them, a Printful client, and a receiver of webhooks."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 import stripe
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from simulators.app import RunningSimulators, listening, serve
 from simulators.settings import SimulatorSettings
-
-SECRET = "whsec_onefold"
-
-
-@dataclass
-class Receiver:
-    """Keeps what arrives and answers with `answers`, then 200."""
-
-    url: str = ""
-    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
-
-    async def take(self, request: Request) -> Response:
-        self.received.append((dict(request.headers), await request.body()))
-        return Response(status_code=self.answers.pop(0) if self.answers else 200)
+from tests.conformance.simulators.receiver import SECRET, Receiver
 
 
 @pytest.fixture

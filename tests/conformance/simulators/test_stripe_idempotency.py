@@ -12,7 +12,8 @@ PARAMS: Any = {"amount": 1_999, "currency": "usd", "metadata": {"order_id": "o-1
 
 
 async def create(sdk: stripe.StripeClient, key: str, **more: Any) -> stripe.PaymentIntent:
-    return await sdk.v1.payment_intents.create_async({**PARAMS, **more}, {"idempotency_key": key})
+    params: Any = {**PARAMS, **more}
+    return await sdk.v1.payment_intents.create_async(params, {"idempotency_key": key})
 
 
 async def count(sdk: stripe.StripeClient) -> int:

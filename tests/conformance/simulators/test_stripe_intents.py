@@ -12,7 +12,8 @@ from simulators.client import SimulatorError
 
 async def create(sdk: stripe.StripeClient, **params: Any) -> stripe.PaymentIntent:
     fixed: Any = {"amount": 1_999, "currency": "usd", "metadata": {"order_id": "o-1"}}
-    return await sdk.v1.payment_intents.create_async({**fixed, **params})
+    wanted: Any = {**fixed, **params}
+    return await sdk.v1.payment_intents.create_async(wanted)
 
 
 async def events(sdk: stripe.StripeClient) -> list[str]:

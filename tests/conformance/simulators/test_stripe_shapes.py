@@ -15,7 +15,9 @@ _ELSEWHERE = {"deleted", "managed_payments", "payment_details", "presentment_det
 
 def problems(row: stripe.StripeObject, path: str) -> list[str]:
     """Where a parsed answer differs from what its class declares."""
-    declared = {name: kind for name, kind in type(row).__annotations__.items() if name[0] != "_" and name != "OBJECT_NAME"}
+    declared = {
+        name: kind for name, kind in type(row).__annotations__.items() if name[0] != "_" and name != "OBJECT_NAME"
+    }
     if not declared:
         return []
     sent = set(row.to_dict())
