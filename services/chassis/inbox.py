@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from google.protobuf import message_factory, symbol_database
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 
 from services.chassis.db import Transaction
@@ -63,7 +63,7 @@ class IncomingEvent:
 def decode(event: IncomingEvent) -> Message:
     """The event's message, by its type from protobuf's default pool. Raises Undecodable."""
     try:
-        descriptor = symbol_database.Default().pool.FindMessageTypeByName(event.type)
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(event.type)
     except KeyError:
         raise Undecodable(f"unknown event type {event.type}") from None
     message: Message = message_factory.GetMessageClass(descriptor)()
@@ -74,9 +74,7 @@ def decode(event: IncomingEvent) -> Message:
     return message
 
 
-async def claim(
-    tx: Transaction, consumer: str, events: Sequence[IncomingEvent]
-) -> list[IncomingEvent]:
+async def claim(tx: Transaction, consumer: str, events: Sequence[IncomingEvent]) -> list[IncomingEvent]:
     """Those of `events` that `consumer` has not seen, in the given order; an id that comes twice counts once."""
     if not events:
         return []
@@ -97,13 +95,9 @@ async def claim(
     return fresh
 
 
-async def record(
-    tx: Transaction, consumer: str, outcomes: Mapping[str, Outcome]
-) -> None:
+async def record(tx: Transaction, consumer: str, outcomes: Mapping[str, Outcome]) -> None:
     """Store what became of claimed events, by event id; a claim says APPLIED until then."""
     for outcome in (Outcome.STALE, Outcome.CONTRADICTION, Outcome.IGNORED):
-        ids = sorted(
-            event_id for event_id, value in outcomes.items() if value is outcome
-        )
+        ids = sorted(event_id for event_id, value in outcomes.items() if value is outcome)
         if ids:
             await tx.execute(_RECORD, consumer, ids, outcome.value)

@@ -45,6 +45,11 @@ UPDATE incidents SET state = 'RESOLVED', closed_at = clock_timestamp(), resoluti
 RETURNING {_COLUMNS}
 """
 
+_RESOLVE_ABOUT: Final = """
+UPDATE incidents SET state = 'RESOLVED', closed_at = clock_timestamp(), resolution = $3, closed_by = $4
+ WHERE kind = $1 AND subject = $2 AND state = 'OPEN'
+"""
+
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM incidents
  WHERE state = 'OPEN' AND ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR order_id = $2)
@@ -80,9 +85,7 @@ class Incident:
     resolution: str = ""
 
 
-async def open_incidents(
-    tx: Transaction, incidents: Sequence[Incident]
-) -> list[Incident]:
+async def open_incidents(tx: Transaction, incidents: Sequence[Incident]) -> list[Incident]:
     """Open those that are not open yet, and return these, in the given order; of several alike the first counts."""
     first: dict[tuple[str, str], Incident] = {}
     for incident in incidents:
@@ -106,19 +109,20 @@ async def open_incidents(
     return opened
 
 
-async def match(
-    tx: Transaction, kind: str, subjects: Sequence[str], *, now: datetime
-) -> list[Incident]:
+async def match(tx: Transaction, kind: str, subjects: Sequence[str], *, now: datetime) -> list[Incident]:
     """Close the open incidents of `kind` about `subjects`, because what they missed has come; returns those closed."""
     return [_incident(row) for row in await tx.fetch(_MATCH, kind, list(subjects), now)]
 
 
-async def resolve(
-    tx: Transaction, incident_id: str, resolution: str, actor: str
-) -> Incident | None:
+async def resolve(tx: Transaction, incident_id: str, resolution: str, actor: str) -> Incident | None:
     """Close an incident by a person's decision; None if it is not open (any more)."""
     row = await tx.fetchrow(_RESOLVE, incident_id, resolution, actor)
     return _incident(row) if row else None
+
+
+async def resolve_about(tx: Transaction, kind: str, subject: str, resolution: str, actor: str) -> None:
+    """Close the open incident of `kind` about `subject`, if there is one."""
+    await tx.execute(_RESOLVE_ABOUT, kind, subject, resolution, actor)
 
 
 async def list_open(
@@ -130,9 +134,7 @@ async def list_open(
     limit: int = 100,
 ) -> list[Incident]:
     """Open incidents, oldest first, at most `limit`; `after` is the id of the last one already seen."""
-    return [
-        _incident(row) for row in await db.fetch(_LIST, kind, order_id, after, limit)
-    ]
+    return [_incident(row) for row in await db.fetch(_LIST, kind, order_id, after, limit)]
 
 
 def _incident(row: asyncpg.Record) -> Incident:

@@ -55,9 +55,7 @@ class JobRunner:
 
     name = "jobs"
 
-    def __init__(
-        self, database: Database, jobs: Sequence[Job], *, lease: timedelta = LEASE
-    ) -> None:
+    def __init__(self, database: Database, jobs: Sequence[Job], *, lease: timedelta = LEASE) -> None:
         self._database = database
         self._jobs = list(jobs)
         self._lease = lease
@@ -74,9 +72,7 @@ class JobRunner:
 
     def ready(self) -> bool:
         """Whether it runs and no job has failed several times in a row."""
-        return self._started and all(
-            failures < _FAILURES_IN_A_ROW for failures in self._failures.values()
-        )
+        return self._started and all(failures < _FAILURES_IN_A_ROW for failures in self._failures.values())
 
     async def run_once(self, job: Job) -> int | None:
         """One leased run; None if another process has the lease, or took it over meanwhile."""
@@ -104,9 +100,7 @@ class JobRunner:
             while not stop.is_set():
                 if not await self._attempt(job):
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(
-                            stop.wait(), job.interval.total_seconds()
-                        )
+                        await asyncio.wait_for(stop.wait(), job.interval.total_seconds())
         finally:
             await self._release(job.name)
 
@@ -127,9 +121,7 @@ class JobRunner:
         return done or 0
 
     async def _take(self, name: str) -> int | None:
-        fence: int | None = await self._database.fetchval(
-            _TAKE, name, self._holder, self._lease
-        )
+        fence: int | None = await self._database.fetchval(_TAKE, name, self._holder, self._lease)
         return fence
 
     async def _renew(self, name: str) -> None:
@@ -140,7 +132,7 @@ class JobRunner:
                 async with asyncio.timeout(self._lease.total_seconds() / 3):
                     if await self._take(name) is None:
                         return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the job is stopped either way
                 log.warning("job_lease_not_renewed", job=name, error=repr(error))
                 return
 

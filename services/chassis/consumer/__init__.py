@@ -5,15 +5,8 @@ Why: a batch is applied as a whole or not at all, and a poison event holds up it
 
 from services.chassis.consumer.apply import Handler, MissingOutcome, TooManyParked
 from services.chassis.consumer.loop import Consumer, Stalled
-from services.chassis.consumer.parking import (
-    KEY_PARKED,
-    ParkedEvent,
-    ParkedKey,
-    discard,
-    inspect,
-    list_parked,
-    parked_keys,
-)
+from services.chassis.consumer.parked import ParkedEvent, ParkedKey, discard, inspect, list_parked
+from services.chassis.consumer.parking import KEY_PARKED, parked_keys
 from services.chassis.consumer.redrive import Redriven, redrive
 
 __all__ = [

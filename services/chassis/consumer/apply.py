@@ -18,16 +18,12 @@ from services.chassis.telemetry import counter, get_logger
 
 log = get_logger(__name__)
 
-Handler = Callable[
-    [Transaction, Sequence[IncomingEvent]], Awaitable[Mapping[str, Outcome]]
-]
+Handler = Callable[[Transaction, Sequence[IncomingEvent]], Awaitable[Mapping[str, Outcome]]]
 Item = IncomingEvent | Unreadable
 
 _TIMEOUTS_IN_A_ROW: Final = 3
 
-_outcomes = counter(
-    "consumed_events_total", "Events by consumer and outcome", ["consumer", "outcome"]
-)
+_outcomes = counter("consumed_events_total", "Events by consumer and outcome", ["consumer", "outcome"])
 
 
 class MissingOutcome(Exception):
@@ -59,9 +55,7 @@ class Applier:
 
     async def apply(self, items: Sequence[Item]) -> None:
         """Apply `items`, in offset order per key; afterwards each is claimed with its outcome, or parked."""
-        if self._timeouts < _TIMEOUTS_IN_A_ROW and not any(
-            isinstance(item, Unreadable) for item in items
-        ):
+        if self._timeouts < _TIMEOUTS_IN_A_ROW and not any(isinstance(item, Unreadable) for item in items):
             try:
                 await self._apply_at_once(items)
                 self._timeouts = 0
@@ -87,23 +81,16 @@ class Applier:
             _outcomes.labels(self._consumer, outcome.value).inc(count)
 
     async def _fold(self, tx: Transaction, items: Sequence[Item]) -> dict[Outcome, int]:
-        parked = await parking.lock_markers(
-            tx, self._consumer, ((item.topic, item.key) for item in items)
-        )
+        parked = await parking.lock_markers(tx, self._consumer, ((item.topic, item.key) for item in items))
         waiting = [item for item in items if (item.topic, item.key) in parked]
         if waiting:
             await parking.park_behind(tx, self._consumer, waiting)
         free = [item for item in items if (item.topic, item.key) not in parked]
         events = [item for item in free if isinstance(item, IncomingEvent)]
         if len(events) < len(free):
-            raise ValueError(
-                next(item.reason for item in free if isinstance(item, Unreadable))
-            )
+            raise ValueError(next(item.reason for item in free if isinstance(item, Unreadable)))
         outcomes = await fold(tx, self._consumer, self._handler, events)
-        return {
-            outcome: sum(value is outcome for value in outcomes.values())
-            for outcome in Outcome
-        }
+        return {outcome: sum(value is outcome for value in outcomes.values()) for outcome in Outcome}
 
     async def _apply_or_park(self, items: Sequence[Item]) -> None:
         """The events of one key: together, else one after the other up to the one that fails; from there on parked."""
@@ -122,10 +109,7 @@ class Applier:
             if is_broken_plumbing(error):
                 self._count_timeout(error)
                 # A key that times out again and again, even alone, is what is wrong.
-                if (
-                    not isinstance(error, asyncpg.QueryCanceledError)
-                    or self._timeouts < 2 * _TIMEOUTS_IN_A_ROW
-                ):
+                if not isinstance(error, asyncpg.QueryCanceledError) or self._timeouts < 2 * _TIMEOUTS_IN_A_ROW:
                     raise
             return f"{type(error).__name__}: {error}"
         return None
@@ -144,18 +128,14 @@ class Applier:
     async def _park(self, tx: Transaction, items: Sequence[Item], reason: str) -> None:
         """Park the key with its failing event, which is the first, and those that wait behind it."""
         first = items[0]
-        others = await parking.parked_in_last_minute(
-            tx, self._consumer, first.topic, first.key
-        )
+        others = await parking.parked_in_last_minute(tx, self._consumer, first.topic, first.key)
         if others >= self._parked_max:
             raise TooManyParked(f"{others} keys within a minute")
         await parking.park(tx, self._consumer, items, reason, self._clock.now())
 
     def _count_timeout(self, error: Exception) -> None:
         """57014 is plumbing, but one statement that always takes too long must not hold up everything for ever."""
-        self._timeouts = (
-            self._timeouts + 1 if isinstance(error, asyncpg.QueryCanceledError) else 0
-        )
+        self._timeouts = self._timeouts + 1 if isinstance(error, asyncpg.QueryCanceledError) else 0
 
 
 async def fold(

@@ -116,9 +116,7 @@ class Consumer:
 
     async def _poll(self, stop: asyncio.Event | None) -> int:
         kafka = self._kafka or await self._connect()
-        by_partition = await kafka.getmany(
-            timeout_ms=_POLL_MS, max_records=self._settings.consumer_batch_max
-        )
+        by_partition = await kafka.getmany(timeout_ms=_POLL_MS, max_records=self._settings.consumer_batch_max)
         loop = asyncio.get_running_loop()
         if not by_partition:
             if loop.time() - self._progress_at > self._stall_after_s:
@@ -126,21 +124,13 @@ class Consumer:
             return 0
         self._progress_at = loop.time()
         async with self._in_flight:
-            records = [
-                record
-                for of_partition in by_partition.values()
-                for record in of_partition
-            ]
+            records = [record for of_partition in by_partition.values() for record in of_partition]
             try:
-                await self._applier.apply(
-                    [read(record, self._settings.topic_prefix) for record in records]
-                )
+                await self._applier.apply([read(record, self._settings.topic_prefix) for record in records])
             except BaseException:
                 _rewind(kafka, by_partition)
                 raise
-            await self._commit(
-                kafka, {place: of[-1].offset + 1 for place, of in by_partition.items()}
-            )
+            await self._commit(kafka, {place: of[-1].offset + 1 for place, of in by_partition.items()})
         return len(records)
 
     async def _connect(self) -> "AIOKafkaConsumer":
@@ -182,17 +172,10 @@ class Consumer:
         assigned = list(kafka.assignment())
         async with asyncio.timeout(_KAFKA_TIMEOUT_S):
             ends = await kafka.end_offsets(assigned) if assigned else {}
-            behind = sum(
-                [
-                    max(0, ends[place] - await kafka.position(place))
-                    for place in assigned
-                ]
-            )
+            behind = sum([max(0, ends[place] - await kafka.position(place)) for place in assigned])
         _lag.labels(self.name).set(behind)
         if behind:
-            raise Stalled(
-                f"{self.name}: {behind} events behind, and none came for {self._stall_after_s} s"
-            )
+            raise Stalled(f"{self.name}: {behind} events behind, and none came for {self._stall_after_s} s")
         self._progress_at = asyncio.get_running_loop().time()
 
 

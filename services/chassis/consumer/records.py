@@ -69,16 +69,12 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
     except ValueError:
         key = f"partition {record.partition} offset {record.offset}"  # parked by its place: nothing waits behind it
     kind = headers.get("ce_type", "").replace("\0", "")
-    return Unreadable(
-        topic, record.partition, record.offset, key, kind, payload, reason
-    )
+    return Unreadable(topic, record.partition, record.offset, key, kind, payload, reason)
 
 
 def _key(raw: bytes | None) -> str:
     if not raw:
         raise ValueError("the record has no key")
     if b"\0" in raw:
-        raise ValueError(
-            "the key contains NUL"
-        )  # PostgreSQL's text cannot hold it (F-32)
+        raise ValueError("the key contains NUL")  # PostgreSQL's text cannot hold it (F-32)
     return raw.decode()

@@ -5,7 +5,7 @@ Why: it holds the key's marker from the first event to the deletion of the marke
 
 from dataclasses import dataclass
 
-from services.chassis.consumer import parking
+from services.chassis.consumer import parked, parking
 from services.chassis.consumer.apply import Handler, fold
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.inbox import IncomingEvent, Outcome
@@ -27,6 +27,10 @@ class Redriven:
     failure: str = ""
 
 
+class UnreadableEvent(Exception):
+    """An event without readable headers is in the way; a person can only discard it."""
+
+
 class _Undo(Exception):
     """Rolls the transaction back."""
 
@@ -44,32 +48,28 @@ async def redrive(
     """Apply all that waits behind (topic, key) and delete the marker, in one transaction, or change nothing."""
     outcomes: dict[str, Outcome] = {}
     duplicates = 0
-    parked = False
+    was_parked = False
 
     async def body(tx: Transaction) -> None:
-        nonlocal duplicates, parked
+        nonlocal duplicates, was_parked
         outcomes.clear()
         duplicates = 0
-        parked = bool(await parking.lock_markers(tx, consumer, [(topic, key)]))
-        if not parked:
+        was_parked = bool(await parking.lock_markers(tx, consumer, [(topic, key)]))
+        if not was_parked:
             return
-        while waiting := await parking.inspect(
-            tx, consumer, topic, key, limit=_AT_ONCE
-        ):
+        while waiting := await parked.inspect(tx, consumer, topic, key, limit=_AT_ONCE):
             events = [_event(one) for one in waiting]
             applied = await fold(tx, consumer, handler, events)
             outcomes.update(applied)
             duplicates += len(events) - len(applied)
-            await parking.remove(
+            await parked.remove(
                 tx,
                 consumer,
                 topic,
                 key,
                 [(one.partition, one.offset) for one in waiting],
             )
-        await parking.unmark(
-            tx, consumer, topic, key, actor=actor, resolution="redriven"
-        )
+        await parked.unmark(tx, consumer, topic, key, actor=actor, resolution="redriven")
         if dry_run:
             raise _Undo
 
@@ -83,16 +83,10 @@ async def redrive(
             raise
         failure = f"{type(error).__name__}: {error}"
         outcomes.clear()
-    return Redriven(parked, dict(outcomes), duplicates, dry_run, failure)
+    return Redriven(was_parked, dict(outcomes), duplicates, dry_run, failure)
 
 
-class UnreadableEvent(Exception):
-    """An event without readable headers is in the way; a person can only discard it."""
-
-
-def _event(parked: parking.ParkedEvent) -> IncomingEvent:
-    if parked.event is None:
-        raise UnreadableEvent(
-            f"partition {parked.partition} offset {parked.offset} is unreadable: {parked.reason}"
-        )
-    return parked.event
+def _event(waiting: parked.ParkedEvent) -> IncomingEvent:
+    if waiting.event is None:
+        raise UnreadableEvent(f"partition {waiting.partition} offset {waiting.offset}: {waiting.reason}")
+    return waiting.event

@@ -21,10 +21,15 @@ from services.chassis.operations.model import (
     operation_id,
 )
 from services.chassis.operations.runner import OperationRunner
+from services.chassis.operations.settling import RESEND_FOR, UNRESOLVED, UNSETTLED, BackOff
 
 __all__ = [
     "ABSENT",
+    "RESEND_FOR",
+    "UNRESOLVED",
+    "UNSETTLED",
     "WITHDRAWN",
+    "BackOff",
     "Declined",
     "Operation",
     "OperationRunner",

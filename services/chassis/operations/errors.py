@@ -11,9 +11,7 @@ from typing import Any
 class Declined(Exception):
     """The provider refused for good: the operation has FAILED with `code`; `answer` is kept for whoever asks why."""
 
-    def __init__(
-        self, code: str, message: str, answer: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.answer = answer

@@ -103,17 +103,13 @@ async def plan(tx: Transaction, operations: Sequence[PlannedOperation]) -> None:
     )
 
 
-async def withdraw(
-    tx: Transaction, operation_ids: Sequence[str], *, now: datetime
-) -> set[str]:
+async def withdraw(tx: Transaction, operation_ids: Sequence[str], *, now: datetime) -> set[str]:
     """Take back those that were never sent; returns their ids. The others must be waited for."""
     rows = await tx.fetch(_WITHDRAW, sorted(operation_ids), WITHDRAWN, now)
     return {row["id"] for row in rows}
 
 
-async def get_operation(
-    db: Database | Transaction, operation_id: str
-) -> Operation | None:
+async def get_operation(db: Database | Transaction, operation_id: str) -> Operation | None:
     """One operation, or None."""
     row = await db.fetchrow(_GET, operation_id)
     return _operation(row) if row else None
@@ -127,30 +123,22 @@ async def list_operations(
     limit: int = 100,
 ) -> list[Operation]:
     """Operations of one subject by kind and number, at most `limit`."""
-    rows = await db.fetch(
-        _LIST, subject, list(kinds) if kinds is not None else None, limit
-    )
+    rows = await db.fetch(_LIST, subject, list(kinds) if kinds is not None else None, limit)
     return [_operation(row) for row in rows]
 
 
-async def due(
-    db: Database, kinds: Sequence[str], now: datetime, limit: int
-) -> list[str]:
+async def due(db: Database, kinds: Sequence[str], now: datetime, limit: int) -> list[str]:
     """Ids of open operations whose time has come and that nobody holds, oldest first; takes no lock."""
     return [row["id"] for row in await db.fetch(_DUE, now, list(kinds), limit)]
 
 
-async def take(
-    tx: Transaction, operation_id: str, lease: timedelta
-) -> Operation | None:
+async def take(tx: Transaction, operation_id: str, lease: timedelta) -> Operation | None:
     """Take the lease of an open operation; None while somebody else has it, or when it is settled."""
     row = await tx.fetchrow(_TAKE, operation_id, lease)
     return _operation(row) if row else None
 
 
-async def mark_sent(
-    tx: Transaction, operation: Operation, now: datetime, lease: timedelta
-) -> Operation | None:
+async def mark_sent(tx: Transaction, operation: Operation, now: datetime, lease: timedelta) -> Operation | None:
     """The last step before sending, with a full lease from now; None if the lease was lost."""
     row = await tx.fetchrow(_MARK_SENT, operation.id, operation.fence, now, lease)
     return _operation(row) if row else None
@@ -163,9 +151,9 @@ async def postpone(
     next_try_at: datetime,
     error: str,
     *,
-    key_spent: bool = False,
     in_doubt: bool,
     release: bool,
+    key_spent: bool = False,
 ) -> None:
     """Try again later. `release` ends the lease at once: only where nothing of this try can still be on its way."""
     await tx.execute(
@@ -209,7 +197,5 @@ async def settle(
 def _operation(row: asyncpg.Record) -> Operation:
     values = dict(row)
     values["state"] = OperationState(values["state"])
-    values["answer"] = (
-        json.loads(values["answer"]) if values["answer"] is not None else None
-    )
+    values["answer"] = json.loads(values["answer"]) if values["answer"] is not None else None
     return Operation(**values)

@@ -14,9 +14,7 @@ from typing import Any, Final, Protocol
 
 from services.chassis.db import Transaction
 
-ABSENT: Final = (
-    "ABSENT"  # error code: look-ups proved that the provider never executed it
-)
+ABSENT: Final = "ABSENT"  # error code: look-ups proved that the provider never executed it
 WITHDRAWN: Final = "WITHDRAWN"  # error code: no longer wanted, and never sent
 
 
@@ -40,23 +38,14 @@ def operation_id(kind: str, subject: str, number: int) -> str:
 
     It has the shape of a UUIDv7 with the time of `subject` where that is one; the rest is a digest.
     """
-    digest = int.from_bytes(
-        hashlib.sha256(f"{kind}\0{subject}\0{number}".encode()).digest()[:16]
-    )
-    value = (
-        digest & ((1 << 80) - 1) & ~(0xF << 76) & ~(0x3 << 62)
-        | _milliseconds(subject) << 80
-        | 7 << 76
-        | 2 << 62
-    )
+    digest = int.from_bytes(hashlib.sha256(f"{kind}\0{subject}\0{number}".encode()).digest()[:16])
+    value = digest & ((1 << 80) - 1) & ~(0xF << 76) & ~(0x3 << 62) | _milliseconds(subject) << 80 | 7 << 76 | 2 << 62
     return str(uuid.UUID(int=value))
 
 
 def encode_parameters(parameters: Mapping[str, Any]) -> bytes:
     """Parameters as the bytes that are stored and sent; `Operation.parameters` reads them back."""
-    return json.dumps(
-        parameters, separators=(",", ":"), sort_keys=True, ensure_ascii=False
-    ).encode()
+    return json.dumps(parameters, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True, slots=True)

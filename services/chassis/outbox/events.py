@@ -4,7 +4,7 @@ Why: positions are drawn under the lock of the event's root, so the order of pos
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,7 +16,7 @@ from services.chassis.ids import new_id
 from services.chassis.telemetry import current_traceparent
 
 CHANNEL: Final = "outbox"
-_NOTIFY_PAUSE_S: Final = 0.005
+NOTIFY_PAUSE_S: Final = 0.005
 
 # ORDER BY place: the identity is drawn after sorting, so positions follow the order of the call.
 _APPEND = """
@@ -73,21 +73,23 @@ async def append(tx: Transaction, events: Sequence[OutgoingEvent]) -> None:
     )
 
 
-class _Throttle:
+class Throttle:
     """Says yes at most every few milliseconds per process: each NOTIFY takes one global lock at commit (F-29).
 
     A relay that was woken looks again for a while, so an event whose notification was saved is not left lying.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_s: Callable[[], float] = time.monotonic) -> None:
+        self._time_s = time_s
         self._next = 0.0
 
     def due(self) -> bool:
-        now = time.monotonic()
+        """Whether this append may notify."""
+        now = self._time_s()
         if now < self._next:
             return False
-        self._next = now + _NOTIFY_PAUSE_S
+        self._next = now + NOTIFY_PAUSE_S
         return True
 
 
-_throttle = _Throttle()
+_throttle = Throttle()

@@ -16,18 +16,14 @@ from aiokafka.partitioner import DefaultPartitioner
 
 Headers = tuple[tuple[str, bytes], ...]
 
-_MAX_BATCH_BYTES: Final = (
-    900_000  # below the broker's message.max.bytes (1 MiB), above the largest event
-)
+_MAX_BATCH_BYTES: Final = 900_000  # below the broker's message.max.bytes (1 MiB), above the largest event
 _KEYS_REMEMBERED: Final = 50_000
 
 
 class Publisher:
     """One producer of one topic; after any error it is of no use any more and has to be dropped."""
 
-    def __init__(
-        self, bootstrap: str, topic: str, source: str, *, timeout_s: float
-    ) -> None:
+    def __init__(self, bootstrap: str, topic: str, source: str, *, timeout_s: float) -> None:
         self._topic = topic
         self._source = source.encode()
         self._timeout_s = timeout_s
@@ -95,9 +91,7 @@ class Publisher:
 
     async def _send(self, batch: Any, partition: int) -> None:
         batch.close()
-        acknowledged = await self._producer.send_batch(
-            batch, self._topic, partition=partition
-        )
+        acknowledged = await self._producer.send_batch(batch, self._topic, partition=partition)
         await acknowledged
 
     def _headers(self, row: Any) -> list[tuple[str, bytes]]:
@@ -121,9 +115,7 @@ class Publisher:
         if partition is None:
             if len(self._by_key) >= _KEYS_REMEMBERED:
                 self._by_key.clear()
-            partition = self._by_key[key] = self._partitioner(
-                key.encode(), self._partitions, self._partitions
-            )
+            partition = self._by_key[key] = self._partitioner(key.encode(), self._partitions, self._partitions)
         return partition
 
 

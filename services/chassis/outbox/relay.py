@@ -37,9 +37,7 @@ SELECT position, id::text, aggregateid, type, payload, occurred_at, traceparent
 _DELETE: Final = "DELETE FROM outbox WHERE position = ANY($1::bigint[])"
 _TRY_LEAD: Final = "SELECT pg_try_advisory_lock(hashtext($1))"
 
-_relayed = counter(
-    "outbox_relayed_total", "Events published and deleted from the outbox"
-)
+_relayed = counter("outbox_relayed_total", "Events published and deleted from the outbox")
 _leads = gauge("outbox_relay_leads", "1 while this process is the service's relay")
 
 
@@ -48,9 +46,7 @@ class Relay:
 
     name = "relay"
 
-    def __init__(
-        self, settings: ServiceSettings, topic: str, *, send_timeout_s: float = 10.0
-    ) -> None:
+    def __init__(self, settings: ServiceSettings, topic: str, *, send_timeout_s: float = 10.0) -> None:
         self._settings = settings
         self._topic = f"{settings.topic_prefix}{topic}"
         self._source = "/".join(topic.split(".")[:2])
@@ -71,7 +67,7 @@ class Relay:
                 self._woken.clear()
                 try:
                     relayed = await self.run_once()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever it was, the answer is to begin anew
                     log.warning(
                         "relay_begins_anew",
                         topic=self._topic,
@@ -156,7 +152,7 @@ class Relay:
     async def _drain(self) -> int:
         """While one read is on its way to Kafka, the one before is deleted and the next one read."""
         assert self._publisher is not None
-        relayed, sent = 0, []
+        relayed, sent = 0, list[int]()
         rows = await self._read([])
         for _ in range(_ROUNDS):
             if not rows:

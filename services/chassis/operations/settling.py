@@ -1,0 +1,186 @@
+"""What is written down after a try: the outcome with its effect, or when to try again.
+
+Why: an answer in our hands is stored together with what it changes, or not at all and then looked up again (S-15).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from services.chassis.clock import Clock
+from services.chassis.db import Database, Transaction, is_broken_plumbing
+from services.chassis.incidents import Incident, open_incidents
+from services.chassis.operations import journal
+from services.chassis.operations.errors import Declined, Retryable, Unknown
+from services.chassis.operations.model import ABSENT, Operation, OperationState, ProviderCall
+from services.chassis.telemetry import counter, get_logger
+
+log = get_logger(__name__)
+
+RESEND_FOR: Final = timedelta(hours=23)  # providers keep idempotency keys for at least 24 h (F-9)
+UNRESOLVED: Final = "OPERATION_UNRESOLVED"
+UNSETTLED: Final = "OPERATION_UNSETTLED"
+_LOOK_UP_AT_MOST_EVERY: Final = timedelta(hours=1)
+_SETTLE_PAUSE_S: Final = 0.1
+
+_outcomes = counter("operations_total", "Calls to providers by kind and outcome", ["kind", "outcome"])
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Pauses between tries: `first`, then doubled up to `longest`."""
+
+    first: timedelta = timedelta(seconds=1)
+    longest: timedelta = timedelta(minutes=10)
+
+    def pause(self, tries: int) -> timedelta:
+        """The pause after the `tries`th try."""
+        pause: timedelta = self.first * 2 ** min(max(tries - 1, 0), 30)
+        return min(self.longest, pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an operation ended."""
+
+    state: OperationState
+    answer: Mapping[str, Any] | None = None
+    error_code: str = ""
+    error: str = ""
+
+    @classmethod
+    def succeeded(cls, answer: Mapping[str, Any]) -> "Result":
+        """The provider did it."""
+        return cls(OperationState.SUCCEEDED, answer)
+
+    @classmethod
+    def declined(cls, refusal: Declined) -> "Result":
+        """The provider refused for good."""
+        return cls(OperationState.FAILED, refusal.answer, refusal.code or "DECLINED", str(refusal))
+
+    @classmethod
+    def absent(cls, error: str) -> "Result":
+        """It was never executed, for sure, and is not sent again."""
+        return cls(OperationState.FAILED, None, ABSENT, error)
+
+
+class Settler:
+    """Writes outcomes for the runner; every step is fenced, so a holder that lost its lease writes nothing."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        calls: Mapping[str, ProviderCall],
+        timeout: timedelta,
+        back_off: BackOff,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._calls = calls
+        self._timeout = timeout
+        self._back_off = back_off
+
+    def too_old(self, operation: Operation) -> bool:
+        """Whether it was first sent so long ago that nothing is sent again."""
+        sent = operation.first_sent_at
+        return sent is not None and self._clock.now() - sent >= RESEND_FOR
+
+    async def settle(self, operation: Operation, result: Result) -> None:
+        """Store the outcome and its effect in one transaction; nothing if somebody else did."""
+
+        async def body(tx: Transaction) -> None:
+            settled = await journal.settle(
+                tx,
+                operation,
+                result.state,
+                self._clock.now(),
+                answer=result.answer,
+                error_code=result.error_code,
+                error=result.error,
+            )
+            if settled is not None:
+                await self._calls[operation.kind].settle(tx, settled)
+
+        try:
+            await self._through_broken_plumbing(body)
+        except Exception as error:
+            if is_broken_plumbing(error):
+                raise
+            log.exception("operation_not_settled", operation_id=operation.id, kind=operation.kind)
+            await self._look_again(operation, f"settle: {error!r}")
+            await self._raise_incident(operation, UNSETTLED, repr(error))
+        else:
+            _outcomes.labels(operation.kind, result.error_code or result.state.value.lower()).inc()
+
+    async def retry_later(self, operation: Operation, error: Retryable) -> None:
+        """Never executed: the same bytes are sent again after a pause."""
+        _outcomes.labels(operation.kind, "retryable").inc()
+        pause = error.after or self._back_off.pause(operation.tries)
+        await self._postpone(operation, OperationState.SENT, pause, str(error), in_doubt=False, release=True)
+
+    async def unknown(self, operation: Operation, error: Exception) -> None:
+        """Perhaps executed, perhaps still under way: the lease runs on, and whoever comes after it looks up first."""
+        _outcomes.labels(operation.kind, "unknown").inc()
+        log.warning("operation_unknown", operation_id=operation.id, kind=operation.kind, error=repr(error))
+        key_spent = isinstance(error, Unknown) and error.key_spent
+        pause = self._back_off.pause(operation.tries)
+        await self._postpone(
+            operation,
+            OperationState.UNKNOWN,
+            pause,
+            repr(error),
+            key_spent=key_spent,
+            in_doubt=True,
+            release=False,
+        )
+
+    async def unresolved(self, operation: Operation, error: str) -> None:
+        """The provider could not say, or shows nothing though it is too late to send: look again; a person knows."""
+        await self._look_again(operation, error)
+        if self.too_old(operation):
+            await self._raise_incident(operation, UNRESOLVED, error)
+
+    async def _look_again(self, operation: Operation, error: str) -> None:
+        """Soon at first, then hourly: half of the time that it is in doubt already."""
+        age = self._clock.now() - (operation.first_sent_at or self._clock.now())
+        pause = min(max(age / 2, self._back_off.first), _LOOK_UP_AT_MOST_EVERY)
+        await self._postpone(operation, OperationState.UNKNOWN, pause, error, in_doubt=True, release=True)
+
+    async def _postpone(
+        self, operation: Operation, state: OperationState, pause: timedelta, error: str, **flags: bool
+    ) -> None:
+        next_try_at = self._clock.now() + pause
+        await self._database.run(
+            lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags)
+        )
+
+    async def _through_broken_plumbing(self, body: Callable[[Transaction], Awaitable[None]]) -> None:
+        """The answer is in our hands: store it while the lease lasts; after that whoever takes over looks it up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout.total_seconds()
+        while True:
+            try:
+                return await self._database.run(body)
+            except Exception as error:
+                if not is_broken_plumbing(error) or loop.time() > deadline:
+                    raise
+                log.warning("operation_settle_retried", error=repr(error))
+            await asyncio.sleep(_SETTLE_PAUSE_S)
+
+    async def _raise_incident(self, operation: Operation, kind: str, error: str) -> None:
+        incident = Incident(
+            kind=kind,
+            subject=operation.id,
+            order_id=operation.subject,
+            opened_at=self._clock.now(),
+            details={
+                "operation": operation.kind,
+                "number": operation.number,
+                "provider": operation.provider,
+                "error": error[:500],
+            },
+        )
+        await self._database.run(lambda tx: open_incidents(tx, [incident]))

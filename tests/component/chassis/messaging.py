@@ -1,0 +1,88 @@
+"""Events and a consumer's effects for the tests of messaging.
+
+Why: what a handler did is a row in a real table, written in the transaction of the claim.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+from onefold.inventory.v1 import inventory_events_pb2
+from onefold.orders.v1 import orders_events_pb2
+
+from services.chassis.db import Database, Transaction
+from services.chassis.ids import new_id
+from services.chassis.inbox import IncomingEvent, Outcome, decode
+from services.chassis.outbox import OutgoingEvent, outgoing
+
+NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+TOPIC: Final = "onefold.orders.v1"
+CONSUMER: Final = "reader"
+POISON: Final = b"\xff\xff\xff"
+
+EFFECTS: Final = """
+CREATE TABLE effects (place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id text NOT NULL, key text NOT NULL)
+"""
+
+
+def event(key: str = "order-1", offset: int = 0, **changes: object) -> IncomingEvent:
+    """An `OrderConfirmed` at `offset` of partition 0."""
+    made = IncomingEvent(
+        id=new_id(),
+        type="onefold.orders.v1.OrderConfirmed",
+        source="onefold/orders",
+        time=NOW,
+        key=key,
+        topic=TOPIC,
+        partition=0,
+        offset=offset,
+        traceparent="",
+        payload=b"",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def sent(key: str, now: datetime = NOW) -> OutgoingEvent:
+    """An `OrderConfirmed` on its way out."""
+    return outgoing(orders_events_pb2.OrderConfirmed(), key=key, now=now)
+
+
+def low_stock(sku: str) -> OutgoingEvent:
+    """A `StockLow` on its way out."""
+    return outgoing(inventory_events_pb2.StockLow(), key=sku, now=NOW)
+
+
+async def create_effects(owner_dsn: str) -> None:
+    """The table that `apply` writes to."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        await owner.execute(EFFECTS)
+    finally:
+        await owner.close()
+
+
+async def apply(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
+    """A handler: decodes each event and writes one row for it, in their order."""
+    for one in events:
+        decode(one)
+    await tx.execute(
+        "INSERT INTO effects (event_id, key) SELECT * FROM unnest($1::text[], $2::text[])",
+        [one.id for one in events],
+        [one.key for one in events],
+    )
+    return {one.id: Outcome.APPLIED for one in events}
+
+
+async def effects(db: Database, key: str | None = None) -> list[str]:
+    """Ids of the events that had their effect, in the order of their effects, with every repetition."""
+    rows = await db.fetch(
+        "SELECT event_id FROM effects WHERE $1::text IS NULL OR key = $1 ORDER BY place", key
+    )
+    return [row["event_id"] for row in rows]
+
+
+async def inbox_rows(db: Database) -> dict[str, str]:
+    """Outcome by event id."""
+    return {row["id"]: row["outcome"] for row in await db.fetch("SELECT event_id::text AS id, outcome FROM inbox")}
