@@ -31,6 +31,7 @@ _TRIES = 5
 _FIRST_PAUSE_S = 0.01
 _CLIENT_MARGIN_S = 5.0  # the server's own time-out comes first; this one is for a server that is gone
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _PLUMBING_CLASSES = ("08", "40", "53", "57", "58")
 _PLUMBING_STATES = ("25006", "55P03")
 _PLUMBING_CODES = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
@@ -75,8 +76,9 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await connection.execute("ROLLBACK")  # it may be lost already: the body's error says more
+                if not connection.is_closed():
+                    with suppress(*_LOST):  # lost at this very moment: the body's error says more
+                        await connection.execute("ROLLBACK")
                 raise
             if await connection.execute("COMMIT") != "COMMIT":
                 raise TransactionAborted
@@ -144,7 +146,7 @@ def is_broken_plumbing(error: BaseException) -> bool:
         return not wrong and not str(error).startswith("the server expects")
     if isinstance(error, DomainError):
         return error.code in _PLUMBING_CODES
-    return isinstance(error, OSError) or _rpc_code(error) in _PLUMBING_CODES
+    return isinstance(error, (OSError, asyncpg.InternalClientError)) or _rpc_code(error) in _PLUMBING_CODES
 
 
 def _rpc_code(error: BaseException) -> Code | None:

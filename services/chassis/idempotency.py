@@ -204,27 +204,14 @@ def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase
         outcome = ClaimOutcome.FRESH
     else:
         outcome = ClaimOutcome.RESUMED
-    return Claim(
-        request=request,
-        outcome=outcome,
-        subject=row["subject"],
-        phase=phase,
-        fence=fence,
-        answer=row["answer"] if outcome is ClaimOutcome.REPLAY else None,
-        retry_after=max(row["lease_left"], timedelta()) if outcome is ClaimOutcome.IN_PROGRESS else timedelta(),
-    )
+    answer = row["answer"] if outcome is ClaimOutcome.REPLAY else None
+    retry_after = max(row["lease_left"], timedelta()) if outcome is ClaimOutcome.IN_PROGRESS else timedelta()
+    return Claim(request, outcome, row["subject"], phase, fence, answer, retry_after)
 
 
 def _taken(row: Any) -> Claim:
-    request = Request(
-        caller=row["caller"],
-        method=row["method"],
-        request_id=row["request_id"],
-        body_hash=row["body_hash"],
-        subject=row["subject"],
-        body=row["body"],
-        holder=row["holder"],
-    )
+    names = ("caller", "method", "request_id", "body_hash", "subject", "body", "holder")
+    request = Request(**{name: row[name] for name in names})
     return Claim(request, ClaimOutcome.RESUMED, row["subject"], row["phase"], row["fence"])
 
 
