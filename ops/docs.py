@@ -17,7 +17,9 @@ def docs() -> None:
 
 @app.command()
 def events(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if docs/events.md is out of date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit 1 if docs/events.md is out of date.")
+    ] = False,
 ) -> None:
     """The catalogue of events: producer, key, fields, consumers."""
     from ops import catalogue

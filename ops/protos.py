@@ -24,7 +24,7 @@ VALIDATE = "buf/validate/validate.proto"
 
 
 def generate(source: Path = PROTOS, target: Path = GEN) -> bool:
-    """Make `target` from `source` unless it is up to date; True when it was made. Safe to call from several processes."""
+    """Make `target` from `source` unless it is up to date; True when it was made. Processes take turns."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -30,7 +30,9 @@ console = Console(highlight=False)
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when it is ready, and leave it running.")
+    ] = False,
 ) -> None:
     """Start PostgreSQL, Kafka and every process; Ctrl-C stops them all."""
     state = paths.state_folder()

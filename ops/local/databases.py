@@ -141,7 +141,15 @@ async def _ensure_role(server: "asyncpg.Connection[asyncpg.Record]", role: str, 
 
 def _dbmate(owner_dsn: str, name: str, folder: Path) -> None:
     command = [str(Path(sys.executable).parent / "dbmate"), "--env-file", os.devnull, "--no-dump-schema"]
-    command += ["--migrations-dir", str(folder), "--migrations-table", TABLES[name], "--migration-lock", "migrate", "--strict"]
+    command += [
+        "--migrations-dir",
+        str(folder),
+        "--migrations-table",
+        TABLES[name],
+        "--migration-lock",
+        "migrate",
+        "--strict",
+    ]
     done = subprocess.run(
         command,
         env={"PATH": os.defpath, "DATABASE_URL": f"{owner_dsn}?sslmode=disable"},  # not argv: others could read it
@@ -188,8 +196,6 @@ async def _remember(owner_dsn: str, name: str, folder: Path) -> None:
         rows = [(name, version, digest) for version, digest in _files(folder).items() if version in applied]
         await database.executemany(REMEMBER_FILE, rows)
         for table in (TABLES[name], "migration_files"):
-            await database.execute(
-                f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {serving.removesuffix('_owner')}"
-            )
+            await database.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {serving.removesuffix('_owner')}")
     finally:
         await database.close()

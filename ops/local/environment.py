@@ -44,7 +44,8 @@ class Ports:
     @classmethod
     def chosen(cls) -> Self:
         """The defaults, or what the environment says instead."""
-        return cls(**{field.name: int(os.environ.get(variable(field.name), field.default)) for field in fields(cls)})
+        defaults: dict[str, int] = asdict(cls())
+        return cls(**{name: int(os.environ.get(variable(name), port)) for name, port in defaults.items()})
 
     @classmethod
     def free(cls) -> Self:

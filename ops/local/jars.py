@@ -48,7 +48,7 @@ def kafka_jars(cache: Path) -> list[Path]:
 
 
 def _verify(folder: Path) -> list[Path]:
-    wanted = dict(reversed(line.split()) for line in SUMS.read_text().splitlines())
+    wanted = {name: digest for digest, name in map(str.split, SUMS.read_text().splitlines())}
     found = {path.name: path for path in sorted(folder.glob("*.jar"))}
     wrong = sorted(wanted.keys() ^ found.keys())
     wrong += [name for name in sorted(wanted.keys() & found.keys()) if _sum(found[name]) != wanted[name]]

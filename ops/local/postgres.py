@@ -149,7 +149,7 @@ def _binaries(account: pwd.struct_passwd | None, place: Path) -> Path:
 
 
 def _initialise(place: Path, binaries: Path, account: pwd.struct_passwd | None) -> None:
-    """initdb into a fresh folder that takes its name at the end, so that a crash half-way leaves nothing that counts."""
+    """initdb into a folder that takes its name at the end: a crash half-way leaves nothing that counts."""
     password = place / "password"
     password.write_text(secrets.token_hex(16))
     password.chmod(0o600)
@@ -158,7 +158,15 @@ def _initialise(place: Path, binaries: Path, account: pwd.struct_passwd | None) 
     fresh = place / "data.fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(place / "data", ignore_errors=True)
-    command = [binaries / "initdb", "-D", fresh, "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password}"]
+    command: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        fresh,
+        "-U",
+        SUPERUSER,
+        "--auth=scram-sha-256",
+        f"--pwfile={password}",
+    ]
     command += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
     done = subprocess.run(
         command,

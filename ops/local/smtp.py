@@ -78,7 +78,7 @@ class SmtpSink:
         return [mail for mail in found if _contains(mail.recipients, to) and subject.lower() in mail.subject.lower()]
 
     def refuse_next(self, *answers: str) -> None:
-        """Answer the next mails with these lines, such as `451 try later` or `550 no such box`, instead of taking them."""
+        """Answer the next mails with these lines, such as `451 try later`, instead of taking them."""
         self.refusals.extend(answers)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 from urllib.error import URLError
@@ -34,6 +35,13 @@ def quietly(_: str) -> None:
     """Reports nothing."""
 
 
+def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
+    """Name to command of each process, in the file's order."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    pairs = [line.partition(":") for line in lines if line and not line.startswith("#")]
+    return {name.strip(): shlex.split(command) for name, _, command in pairs}
+
+
 @dataclass
 class Stack:
     """Files in `state`; `extra` variables beat everything. Use it from the main thread: `with Stack(...) as stack`."""
@@ -44,7 +52,7 @@ class Stack:
     extra: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
     report: Callable[[str], None] = quietly
-    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: procfile())
+    commands: Mapping[str, Sequence[str]] = field(default_factory=procfile)
     processes: dict[str, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,9 +94,7 @@ class Stack:
             migrated.result()
         blocking(topics.create(self.kafka.bootstrap))
 
-    def start_process(
-        self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None
-    ) -> Child:
+    def start_process(self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> Child:
         """Start one process and do not wait: that of the Procfile, or any `command`; `extra` variables are its own."""
         command = command or self.commands[name]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
@@ -108,7 +114,7 @@ class Stack:
         deadline = time.monotonic() + timeout_seconds
         for name in names:
             left = max(deadline - time.monotonic(), POLL_SECONDS)
-            self.processes[name].wait_until(lambda place=places[name]: is_ready(place), timeout_seconds=left)
+            self.processes[name].wait_until(partial(is_ready, places[name]), timeout_seconds=left)
 
     def dead(self) -> list[Child]:
         """Processes that ended by themselves."""
@@ -132,13 +138,6 @@ class Stack:
         asyncio.run(work)
 
 
-def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
-    """Name to command of each process, in the file's order."""
-    lines = [line.strip() for line in path.read_text().splitlines()]
-    pairs = [line.partition(":") for line in lines if line and not line.startswith("#")]
-    return {name.strip(): shlex.split(command) for name, _, command in pairs}
-
-
 def is_ready(url: str) -> bool:
     """Whether the address answers 200."""
     try:
@@ -146,5 +145,3 @@ def is_ready(url: str) -> bool:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
-
-

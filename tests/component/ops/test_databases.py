@@ -68,7 +68,7 @@ async def test_an_edited_migration_is_refused(database: Callable[[str], Access],
     _write(tmp_path / "m", "0001_create_first.sql", "CREATE TABLE first (id int);")
     await databases.migrate(access.owner, tmp_path / "m")
     _write(tmp_path / "m", "0001_create_first.sql", "CREATE TABLE first (id bigint);")
-    with pytest.raises(LocalStackError, match="migrations 0001 of .* were edited"):
+    with pytest.raises(LocalStackError, match=r"migrations 0001 of .* were edited"):
         await databases.migrate(access.owner, tmp_path / "m")
 
 

@@ -29,7 +29,10 @@ async def test_a_mail_is_kept_and_shown_with_both_bodies(tmp_path: Path) -> None
         mail = shown["mails"][0]
         assert (mail["recipients"], mail["message_id"]) == (["zoe@example.test"], "<1@onefold.test>")
         assert "Total 12,00 €" in mail["text"] and "<p>Total 12,00 €</p>" in mail["html"]
-        assert [found["subject"] for found in (await view.get("/mails")).json()["mails"]] == ["Shipped", mail["subject"]]
+        assert [found["subject"] for found in (await view.get("/mails")).json()["mails"]] == [
+            "Shipped",
+            mail["subject"],
+        ]
         assert (await view.get(f"/mails/{mail['id']}")).json() == mail
         assert (await view.get("/mails/none")).status_code == 404
     assert len(list(tmp_path.glob("*.eml"))) == 2

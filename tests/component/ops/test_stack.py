@@ -74,7 +74,9 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_at_its_start_shows_its_log_and_stops_the_rest(tmp_path: Path) -> None:
     stack = Stack(
-        tmp_path / "state", at=Ports.free(), commands={**SINK, "gateway": ["python", "-c", "raise SystemExit('no luck')"]}
+        tmp_path / "state",
+        at=Ports.free(),
+        commands={**SINK, "gateway": ["python", "-c", "raise SystemExit('no luck')"]},
     )
     with pytest.raises(LocalStackError, match=r"gateway ended with code 1:\nno luck"), stack:
         pass
