@@ -3,7 +3,8 @@
 Why: money is decided here and nowhere else; everything around it carries facts in and decisions out.
 """
 
-from .decide import asked, decide
+from . import events
+from .decide import asked, decide, under_way
 from .draft import Decision, Incident, OperationPlan, Outcome, Refusal, Rules, operation_id
 from .events import Event
 from .inputs import (
@@ -68,8 +69,10 @@ __all__ = [
     "Verdict",
     "asked",
     "decide",
+    "events",
     "operation_id",
     "refundable",
     "snapshot",
+    "under_way",
     "verdict",
 ]

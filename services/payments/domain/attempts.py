@@ -96,9 +96,7 @@ def capture(draft: Draft, command: CapturePayment) -> None:
         return
     if payable.due is not None and command.amount.amount_minor < payable.due.amount_minor:
         draft.change(due=command.amount)
-    draft.put(replace(attempt, capture_request=command.request_id, captures=attempt.captures + 1))
-    number = sum(a.captures for a in draft.payable.attempts)
-    draft.plan(OperationPlan(Kind.CAPTURE, number, attempt.id, attempt.flow, attempt.payment_id, command.amount))
+    _plan_capture(draft, replace(attempt, capture_request=command.request_id), command.amount)
 
 
 def create_ended(draft: Draft, end: OperationEnded) -> None:
@@ -119,9 +117,20 @@ def create_ended(draft: Draft, end: OperationEnded) -> None:
 def capture_ended(draft: Draft, end: OperationEnded) -> None:
     """A refused capture answers the request; the object that came with it is taken in by `seen`."""
     attempt = draft.payable.attempt(end.target_id)
-    if end.succeeded or draft.payable.has(attempt.payment_id, Entry.CAPTURED):
+    captured = isinstance(end.seen, AttemptSeen) and end.seen.captured_minor > 0
+    if captured or draft.payable.has(attempt.payment_id, Entry.CAPTURED):
         return
-    draft.say(said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, end.code, end.reason))
+    if end.absent and attempt.state is AttemptState.AUTHORIZED and not draft.payable.closed and draft.payable.due:
+        return _plan_capture(draft, attempt, draft.payable.due)
+    code, reason = end.code or "not_captured", end.reason or "Nothing was captured."
+    draft.say(said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, code, reason))
+    return None
+
+
+def _plan_capture(draft: Draft, attempt: Attempt, amount: Money) -> None:
+    attempt = draft.put(replace(attempt, captures=attempt.captures + 1))
+    number = sum(a.captures for a in draft.payable.attempts)
+    draft.plan(OperationPlan(Kind.CAPTURE, number, attempt.id, attempt.flow, attempt.payment_id, amount))
 
 
 def _plan_create(draft: Draft, attempt: Attempt) -> None:

@@ -27,7 +27,7 @@ from .inputs import (
     TimePassed,
 )
 from .money import succeed
-from .payable import Payable
+from .payable import Operation, Payable
 from .states import Kind
 from .sums import snapshot
 
@@ -100,7 +100,7 @@ def _ended_in_vain(draft: Draft, cause: Input) -> bool:
     """A cancel that left its attempt alive is not repeated at once: the provider is asked first, later."""
     if not isinstance(cause, OperationEnded) or cause.kind is not Kind.CANCEL:
         return False
-    if draft.payable.attempt(cause.target_id).ended:
+    if cause.absent or draft.payable.attempt(cause.target_id).ended:
         return False
     draft.look(draft.now + draft.rules.ask_again)
     return True
@@ -123,6 +123,13 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     OperationEnded: _operation_ended,
     TimePassed: _time_passed,
 }
+
+
+def under_way(payable: Payable, operation: Operation) -> Payable:
+    """The payable while the operation is still under way; its end follows in the same transaction."""
+    if operation in payable.operations:
+        return payable
+    return replace(payable, operations=(*payable.operations, operation))
 
 
 def asked(payable: Payable) -> Payable:

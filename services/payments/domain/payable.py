@@ -83,7 +83,8 @@ class Refund:
     money: Money
     state: RefundState
     provider_refund_id: str = ""
-    number: int = 1
+    number: int = 1  # tries of the request: all parts of one try carry the same
+    tries: int = 0  # operations planned so far
     code: str = ""
     reason: str = ""
 

@@ -45,8 +45,7 @@ def request(draft: Draft, command: RequestRefund) -> None:
             number=number,
         )
         draft.change(refunds=(*draft.payable.refunds, refund))
-        count = sum(bool(r.refund_id) for r in draft.payable.refunds)
-        draft.plan(OperationPlan(Kind.REFUND, count, refund.id, Flow.INTENT, refund.source_id, refund.money))
+        _plan(draft, refund)
 
 
 def refund_seen(draft: Draft, fact: RefundSeen) -> None:
@@ -85,10 +84,13 @@ def refund_ended(draft: Draft, end: OperationEnded) -> None:
     refund = next(r for r in draft.payable.refunds if r.id == end.target_id)
     if end.succeeded or refund.provider_refund_id or refund.state is RefundState.FAILED:
         return
+    if end.absent:
+        return _plan(draft, refund)
     refund = replace(refund, state=RefundState.FAILED, code=end.code, reason=end.reason)
     draft.payable = draft.payable.with_refund(refund)
     draft.look(draft.now)
     _announce(draft, refund)
+    return None
 
 
 def charge_refunded(draft: Draft, fact: ChargeRefunded) -> None:
@@ -151,6 +153,13 @@ def _shares(payable: Payable, captures: list[LedgerFact], amount: int) -> list[t
             shares.append((capture, share))
             amount -= share
     return shares
+
+
+def _plan(draft: Draft, refund: Refund) -> None:
+    refund = replace(refund, tries=refund.tries + 1)
+    draft.payable = draft.payable.with_refund(refund)
+    number = sum(r.tries for r in draft.payable.refunds)
+    draft.plan(OperationPlan(Kind.REFUND, number, refund.id, Flow.INTENT, refund.source_id, refund.money))
 
 
 def _announce(draft: Draft, refund: Refund) -> None:

@@ -67,6 +67,7 @@ CREATE TABLE refunds (
     order_id           uuid        NOT NULL REFERENCES payables,
     refund_id          text        NOT NULL DEFAULT '',   -- orders' id; empty for one made at the provider
     number             integer     NOT NULL CHECK (number >= 1),
+    tries              integer     NOT NULL DEFAULT 0,    -- operations planned so far
     provider           text        NOT NULL,
     source_id          text        NOT NULL,              -- the capture it comes from
     provider_refund_id text        NOT NULL DEFAULT '',

@@ -25,4 +25,10 @@ CREATE INDEX webhook_events_unprocessed ON webhook_events (received_at) WHERE pr
 -- Kept for 60 days (S-28).
 CREATE INDEX webhook_events_by_age ON webhook_events (received_at);
 
+-- Incidents about unmatched events that were announced, because their order did not appear in time (R-1.13).
+CREATE TABLE raised_incidents (
+    incident_id uuid        NOT NULL PRIMARY KEY,
+    raised_at   timestamptz NOT NULL
+);
+
 -- migrate:down

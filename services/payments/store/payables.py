@@ -14,6 +14,10 @@ from services.chassis.db import Database, Transaction
 from services.payments.domain import Money, Payable
 from services.payments.store import rows
 
+_LOOK_LATER: Final = """
+UPDATE payables SET look_at = $2 WHERE order_id = $1 AND look_at IS NOT NULL
+"""
+
 T = TypeVar("T")
 
 _CREATE: Final = """
@@ -88,14 +92,15 @@ SELECT order_id, provider, object_id, fact, debit, credit, amount_minor, currenc
 """
 
 _SAVE_REFUNDS: Final = """
-INSERT INTO refunds AS f (id, order_id, refund_id, number, provider, source_id, provider_refund_id, amount_minor,
-       currency, state, code, reason)
-SELECT id, order_id, refund_id, number, provider, source_id, provider_refund_id, amount_minor,
-       currency, state, code, reason
+INSERT INTO refunds AS f (id, order_id, refund_id, number, tries, provider, source_id, provider_refund_id,
+       amount_minor, currency, state, code, reason)
+SELECT id, order_id, refund_id, number, tries, provider, source_id, provider_refund_id,
+       amount_minor, currency, state, code, reason
   FROM json_populate_recordset(NULL::refunds, $1)
 ON CONFLICT (id) DO UPDATE
    SET provider_refund_id = excluded.provider_refund_id, amount_minor = excluded.amount_minor,
-       currency = excluded.currency, state = excluded.state, code = excluded.code, reason = excluded.reason
+       currency = excluded.currency, state = excluded.state, code = excluded.code, reason = excluded.reason,
+       tries = excluded.tries
 """
 
 _SAVE_DISPUTES: Final = """
@@ -136,11 +141,11 @@ SELECT order_id::text FROM payables WHERE look_at <= $1 ORDER BY look_at LIMIT $
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A payable before and after a decision, and what caused it."""
+    """A payable before and after its decisions, and what caused each of the new ledger facts."""
 
     before: Payable
     after: Payable
-    caused_by: str = ""
+    causes: Sequence[str] = ()
 
 
 async def create(tx: Transaction, order_ids: Iterable[str]) -> None:
@@ -190,6 +195,11 @@ async def to_look_at(db: Database, now: datetime, limit: int) -> list[str]:
     return [row["order_id"] for row in await db.fetch(_TO_LOOK_AT, now, limit)]
 
 
+async def look_later(tx: Transaction, order_id: str, at: datetime) -> None:
+    """Put off a question that could not be asked."""
+    await tx.execute(_LOOK_LATER, order_id, at)
+
+
 _STATEMENTS: Final = (
     _SAVE_ROOTS,
     _SAVE_ATTEMPTS,
@@ -209,8 +219,8 @@ def _collect(tables: dict[str, list[rows.Row]], objects: dict[str, str], change:
         for object_id in (attempt.object_id, attempt.payment_id, attempt.charge_id):
             if object_id:
                 objects[object_id] = order_id
-    for fact in after.ledger[len(before.ledger) :]:
-        row = rows.ledger_row(fact, order_id, provider, change.caused_by)
+    for fact, cause in zip(after.ledger[len(before.ledger) :], change.causes, strict=True):
+        row = rows.ledger_row(fact, order_id, provider, cause)
         tables[_SAVE_LEDGER].append({**row, "place": len(tables[_SAVE_LEDGER])})
     for refund in _new(before.refunds, after.refunds):
         tables[_SAVE_REFUNDS].append(rows.refund_row(refund, order_id, provider))

@@ -94,6 +94,7 @@ def refund_row(refund: Refund, order_id: str, provider: str) -> Row:
         "order_id": order_id,
         "refund_id": refund.refund_id,
         "number": refund.number,
+        "tries": refund.tries,
         "provider": provider,
         "source_id": refund.source_id,
         "provider_refund_id": refund.provider_refund_id,
@@ -173,6 +174,7 @@ def _refund(row: Row) -> Refund:
         state=RefundState(row["state"]),
         provider_refund_id=row["provider_refund_id"],
         number=row["number"],
+        tries=row["tries"],
         code=row["code"],
         reason=row["reason"],
     )

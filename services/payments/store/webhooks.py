@@ -48,6 +48,12 @@ SELECT w.source, w.event_id, w.raw, w.received_at
  ORDER BY w.received_at LIMIT $1
 """
 
+_LOCK_UNMATCHED: Final = """
+SELECT source, event_id FROM webhook_events
+ WHERE (source, event_id) IN (SELECT * FROM unnest($1::text[], $2::text[])) AND outcome = 'incident'
+ ORDER BY source, event_id FOR NO KEY UPDATE
+"""
+
 _PURGE: Final = """
 DELETE FROM webhook_events w
  USING (SELECT source, event_id FROM webhook_events
@@ -75,6 +81,15 @@ class StoredWebhook:
     raw: bytes
     received_at: datetime
     deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A stored webhook that had no order."""
+
+    source: str
+    raw: bytes
+    received_at: datetime
 
 
 async def claim(tx: Transaction, webhooks: Sequence[StoredWebhook]) -> set[tuple[str, str]]:
@@ -115,9 +130,15 @@ async def fail(tx: Transaction, webhook: StoredWebhook, error: str) -> None:
     )
 
 
-async def matchable(db: Database, limit: int) -> list[tuple[str, str, bytes, datetime]]:
-    """Unmatched webhooks that can be applied now: source, event id, raw body, received at."""
-    return [tuple(row) for row in await db.fetch(_MATCHABLE, limit)]
+async def matchable(db: Database, limit: int) -> list[Unmatched]:
+    """Unmatched webhooks that can be applied now, oldest first."""
+    return [Unmatched(row["source"], row["raw"], row["received_at"]) for row in await db.fetch(_MATCHABLE, limit)]
+
+
+async def lock_unmatched(tx: Transaction, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Lock those of the (source, event id) that are still unmatched."""
+    rows = await tx.fetch(_LOCK_UNMATCHED, [source for source, _ in keys], [event_id for _, event_id in keys])
+    return {(row["source"], row["event_id"]) for row in rows}
 
 
 async def received(db: Database, source: str, event_ids: Sequence[str]) -> set[str]:

@@ -1,0 +1,93 @@
+"""The door for time: calls that are due, questions to the provider, unmatched events, the reconciler.
+
+Why: what a crash, a lost webhook or a late order left behind is finished by one of these (R-1.6, R-1.13, S-9).
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from services.chassis.db import Database
+from services.chassis.jobs import Job
+from services.chassis.operations import Declined, OperationRunner, Retryable, Unknown
+from services.chassis.telemetry import get_logger
+from services.payments.config import PaymentsSettings
+from services.payments.store import webhooks as stored
+from services.payments.usecases import followup, reconcile, unmatched, webhooks
+from services.payments.usecases.decisions import Context
+
+log = get_logger(__name__)
+_LIMIT: Final = 100
+_PURGE_LIMIT: Final = 1_000
+_PURGE_INTERVAL: Final = timedelta(hours=1)
+
+
+class PaymentsJobs:
+    """Every job of payments; each `run_once` is a bounded piece of work."""
+
+    def __init__(
+        self, database: Database, settings: PaymentsSettings, context: Context, runner: OperationRunner
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._context = context
+        self._runner = runner
+
+    def all(self) -> list[Job]:
+        """The jobs with their pauses."""
+        pause = timedelta(milliseconds=self._settings.job_interval_ms)
+        operations = timedelta(milliseconds=self._settings.operation_interval_ms)
+        reconciler = timedelta(milliseconds=self._settings.reconcile_interval_ms)
+        plan: list[tuple[str, Callable[[], Awaitable[int]], timedelta]] = [
+            ("operations", self.run_operations, operations),
+            ("ask_provider", self.ask_provider, pause),
+            ("match_webhooks", self.match_webhooks, pause),
+            ("raise_unmatched", self.raise_unmatched, pause),
+            ("reconcile", self.reconcile, reconciler),
+            ("purge_webhooks", self.purge_webhooks, _PURGE_INTERVAL),
+        ]
+        return [Job(name, run_once, interval) for name, run_once, interval in plan]
+
+    async def run_operations(self) -> int:
+        """Calls to the provider that are due."""
+        return await self._runner.run_once(_LIMIT)
+
+    async def ask_provider(self) -> int:
+        """Payables whose provider must be asked."""
+        return await followup.ask(self._database, self._context, _LIMIT)
+
+    async def match_webhooks(self) -> int:
+        """Unmatched events whose order has appeared."""
+        return await webhooks.match(self._database, self._context, _LIMIT)
+
+    async def raise_unmatched(self) -> int:
+        """Unmatched events whose order did not appear in time."""
+        after = timedelta(milliseconds=self._settings.unmatched_after_ms)
+        return await unmatched.announce(self._database, self._context, after, _LIMIT)
+
+    async def reconcile(self) -> int:
+        """The provider's lists against ours. Returns 0: the next run is due after the interval, whatever was found."""
+        now = self._context.clock.now()
+        window = timedelta(milliseconds=self._settings.reconcile_window_ms)
+        try:
+            done = await reconcile.reconcile(self._database, self._context, self._intake, now - window, now)
+        except (Declined, Retryable, Unknown) as error:
+            log.warning("reconciler_stopped", error=repr(error))
+            return 0
+        log.info(
+            "reconciled",
+            events_recovered=done.events_recovered,
+            orphans_ended=done.orphans_ended,
+            incidents=done.incidents,
+        )
+        return 0
+
+    async def purge_webhooks(self) -> int:
+        """Processed webhooks that are old enough."""
+        keep = timedelta(days=self._settings.webhook_retention_days)
+        now = self._context.clock.now()
+        return await self._database.run(lambda tx: stored.purge(tx, now, keep, _PURGE_LIMIT))
+
+    async def _intake(self, batch: reconcile.Batch) -> list[webhooks.Result]:
+        """One by one: a bad event must not stop the others, and the reconciler is in no hurry."""
+        return [result for one in batch for result in await webhooks.ingest(self._database, self._context, [one])]

@@ -1,0 +1,115 @@
+"""The door for calls: protobuf to commands, results to protobuf.
+
+Why: one call is a batch of one. Webhooks and checkouts of all callers meet in Batchers; after its batch each checkout
+goes on alone to the provider, because one slow call would hold up the rest (DESIGN 3).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from onefold.payments.v1 import payments_service_pb2 as service_pb2
+from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
+
+from services.chassis.batch import Batcher, Retry
+from services.chassis.db import Database
+from services.chassis.errors import DomainError, InvalidField
+from services.chassis.grpc_server import Context, deadline_of, shielded
+from services.chassis.operations import Declined, OperationRunner, Retryable, Unknown
+from services.payments import messages
+from services.payments.config import PaymentsSettings
+from services.payments.usecases import attempts, decisions, reading, reconcile, webhooks
+from services.payments.usecases.errors import ProviderUnavailable
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class PaymentsServicer(service_grpc.PaymentsServiceServicer):
+    """The calls of payments_service.proto."""
+
+    def __init__(
+        self, database: Database, settings: PaymentsSettings, context: decisions.Context, runner: OperationRunner
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._context = context
+        self._runner = runner
+        self._provider = context.provider.name
+        self._begins = self._batcher("create_payment", self._begin)
+        self._intake = self._batcher("webhooks", self._ingest)
+
+    async def close(self) -> None:
+        """Finish the commands that wait."""
+        await self._intake.close()
+        await self._begins.close()
+
+    async def CreatePayment(
+        self, request: service_pb2.CreatePaymentRequest, context: Context
+    ) -> service_pb2.CreatePaymentResponse:
+        """Begins an attempt, or answers the live one."""
+        deadline = deadline_of(context)
+        command = messages.begin_of(request, self._context.provider)
+        begun = await self._begins.submit(command, deadline=deadline)
+        begun = await attempts.finish(self._database, self._context, self._runner, begun, deadline)
+        return messages.begun_response(begun, self._provider)
+
+    async def ConfirmPayment(
+        self, request: service_pb2.ConfirmPaymentRequest, context: Context
+    ) -> service_pb2.ConfirmPaymentResponse:
+        """Asks the provider how a payment stands."""
+        if "\x00" in request.provider_object_id:
+            raise InvalidField("provider_object_id", "must not contain NUL")
+        confirmation = await reading.confirm(self._database, self._context, request.provider_object_id)
+        return messages.confirmation_response(confirmation)
+
+    async def GetPayment(
+        self, request: service_pb2.GetPaymentRequest, context: Context
+    ) -> service_pb2.GetPaymentResponse:
+        """Reads the payable of an order."""
+        found = await reading.get(self._database, self._context, request.order_id.lower())
+        return messages.reading_response(found, self._provider)
+
+    async def IngestWebhooks(
+        self, request: service_pb2.IngestWebhooksRequest, context: Context
+    ) -> service_pb2.IngestWebhooksResponse:
+        """Stores and applies authentic webhooks; answers after the commit."""
+        batch = messages.webhooks_of(request, self._context.clock.now())
+        results: list[service_pb2.WebhookResult] = []
+        for result in await self._intake.submit_all(batch, deadline=deadline_of(context)):
+            if isinstance(result, DomainError):
+                raise result
+            results.append(messages.result_message(result))
+        return service_pb2.IngestWebhooksResponse(results=results)
+
+    @shielded
+    async def ReconcilePayments(
+        self, request: service_pb2.ReconcilePaymentsRequest, context: Context
+    ) -> service_pb2.ReconcilePaymentsResponse:
+        """Runs the reconciler over a window now."""
+        now = self._context.clock.now()
+        until = messages.moment(request.until) if request.HasField("until") else now
+        since = messages.moment(getattr(request, "from")) if request.HasField("from") else now - timedelta(days=1)
+        if since >= until:
+            raise InvalidField("from", "must be before until")
+        try:
+            done = await reconcile.reconcile(self._database, self._context, self._intake.submit_all, since, until)
+        except (Declined, Retryable, Unknown) as error:
+            raise ProviderUnavailable from error
+        return service_pb2.ReconcilePaymentsResponse(
+            events_recovered=done.events_recovered, orphans_ended=done.orphans_ended, incidents=done.incidents
+        )
+
+    async def _begin(self, commands: Sequence[attempts.Begin]) -> list[attempts.Begun | DomainError]:
+        return await attempts.begin(self._database, self._context, commands)
+
+    async def _ingest(self, batch: Sequence[webhooks.Webhook]) -> list[webhooks.Result]:
+        return await webhooks.ingest(self._database, self._context, batch)
+
+    def _batcher(
+        self, name: str, flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]]
+    ) -> Batcher[C, R]:
+        retry = Retry(within=timedelta(milliseconds=self._settings.plumbing_retry_ms))
+        return Batcher(
+            flush, name=name, max_batch=self._settings.batch_max, max_queue=self._settings.queue_max, retry=retry
+        )

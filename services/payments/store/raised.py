@@ -1,0 +1,30 @@
+"""Which incidents were announced.
+
+Why: an unmatched payment is stored at once and announced later, once (R-1.13).
+"""
+
+from datetime import datetime
+from typing import Final
+
+from services.chassis.db import Transaction
+from services.chassis.incidents import Incident
+
+# A rival that raises the same incident is waited for and wins (F-26).
+_CLAIM: Final = """
+WITH late AS (
+    SELECT id, kind, subject, order_id, opened_at FROM incidents i
+     WHERE state = 'OPEN' AND kind = $1 AND opened_at <= $2
+       AND NOT EXISTS (SELECT FROM raised_incidents r WHERE r.incident_id = i.id)
+     ORDER BY opened_at, id LIMIT $4
+), raised AS (
+    INSERT INTO raised_incidents (incident_id, raised_at)
+    SELECT id, $3 FROM late ORDER BY id ON CONFLICT DO NOTHING RETURNING incident_id
+)
+SELECT id::text, kind, subject, order_id, opened_at FROM late JOIN raised ON raised.incident_id = late.id
+"""
+
+
+async def claim(tx: Transaction, kind: str, opened_before: datetime, now: datetime, limit: int) -> list[Incident]:
+    """Open incidents of `kind` that nobody has announced; they count as announced from now on."""
+    rows = await tx.fetch(_CLAIM, kind, opened_before, now, limit)
+    return [Incident(row["kind"], row["subject"], row["opened_at"], row["order_id"], id=row["id"]) for row in rows]

@@ -1,0 +1,110 @@
+"""Hold the provider's own lists against ours: missed webhooks, orphans, drifts (R-1.6, R-1.18).
+
+Why: what a webhook did not tell goes through the same intake as webhooks, so that there is one writer of money facts.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.chassis import incidents
+from services.chassis.db import Database, Transaction
+from services.chassis.errors import DomainError
+from services.payments import domain
+from services.payments.providers.base import Shown
+from services.payments.store import payables, webhooks
+from services.payments.usecases.decisions import Context, Step, apply
+from services.payments.usecases.webhooks import UNMATCHED, Result, Webhook, WebhookOutcome
+
+_BATCH: Final = 100
+CAUSE: Final = "reconciler"
+_DONE: Final = (WebhookOutcome.APPLIED, WebhookOutcome.STALE, WebhookOutcome.IGNORED)
+Batch = Sequence[Webhook]
+Intake = Callable[[Batch], Awaitable[Sequence[Result | DomainError]]]
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What a run found and healed."""
+
+    events_recovered: int = 0
+    orphans_ended: int = 0
+    incidents: int = 0
+
+
+async def reconcile(
+    database: Database, context: Context, intake: Intake, since: datetime, until: datetime
+) -> Reconciled:
+    """Take in missed events of the window, then end orphans and heal attempts that drifted."""
+    result = Reconciled()
+    missed: dict[str, bytes] = {}
+    async for event_id, body in context.provider.events(since, until):
+        missed[event_id] = body
+        if len(missed) == _BATCH:
+            await _recover(database, context, intake, missed, result)
+            missed = {}
+    await _recover(database, context, intake, missed, result)
+    batch: list[Shown] = []
+    async for shown in context.provider.payables(since, until, context.clock.now()):
+        batch.append(shown)
+        if len(batch) == _BATCH:
+            await _heal(database, context, batch, result)
+            batch = []
+    await _heal(database, context, batch, result)
+    return result
+
+
+async def _recover(
+    database: Database, context: Context, intake: Intake, events: dict[str, bytes], result: Reconciled
+) -> None:
+    """Missed events go in like webhooks, oldest first; those that came meanwhile are duplicates there."""
+    known = await webhooks.received(database, context.provider.name, list(events))
+    now = context.clock.now()
+    batch = [
+        Webhook(context.provider.name, body, now)
+        for event_id, body in reversed(events.items())
+        if event_id not in known
+    ]
+    for outcome in await intake(batch) if batch else ():
+        if isinstance(outcome, DomainError):
+            raise outcome
+        result.events_recovered += outcome.outcome in _DONE
+        result.incidents += outcome.outcome is WebhookOutcome.INCIDENT
+
+
+async def _heal(database: Database, context: Context, batch: Sequence[Shown], result: Reconciled) -> None:
+    """Apply what an object shows where it differs; an object that nobody asked for is adopted or ended."""
+    if not batch:
+        return
+    ids = [object_id for shown in batch for object_id in (shown.seen.session_id, shown.seen.payment_id)]
+    orders = await payables.find_orders(database, context.provider.name, ids)
+    placed = [(_order_of(shown, orders), shown) for shown in batch]
+    known = await payables.known(database, {order_id for order_id, _ in placed if order_id})
+    steps = [Step(order_id, shown.seen, CAUSE) for order_id, shown in placed if order_id in known]
+
+    async def body(tx: Transaction) -> tuple[int, int]:
+        decisions = await apply(tx, context, steps, create=False)
+        orphans = sum(
+            plan.kind is domain.Kind.CANCEL and decision.payable.attempt(plan.target_id).orphan
+            for decision in decisions
+            if decision is not None
+            for plan in decision.operations
+        )
+        now = context.clock.now()
+        lost = [
+            incidents.Incident(UNMATCHED, shown.seen.object_id, now, order_id, {"state": shown.word})
+            for order_id, shown in placed
+            if order_id and order_id not in known and shown.seen.state is not domain.AttemptState.CANCELED
+        ]
+        opened = await incidents.open_incidents(tx, lost)
+        found = sum(len(decision.incidents) for decision in decisions if decision is not None)
+        return orphans, len(opened) + found
+
+    orphans, found = await database.run(body)
+    result.orphans_ended += orphans
+    result.incidents += found
+
+
+def _order_of(shown: Shown, orders: dict[str, str]) -> str:
+    return orders.get(shown.seen.session_id) or orders.get(shown.seen.payment_id) or shown.order_id
