@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
+from services.chassis.config import ServiceSettings
 from services.chassis.db import is_broken_plumbing
 from services.chassis.errors import DeadlineExpired, DependencyUnavailable, DomainError, Overloaded
 from services.chassis.telemetry import BATCH_SIZES, counter, gauge, get_logger, histogram
@@ -176,6 +177,14 @@ class Batcher(Generic[C, R]):
             if not entry.future.done():
                 entry.future.set_result(outcome)
         return None
+
+
+def batcher_for(
+    settings: ServiceSettings, flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]], *, name: str
+) -> Batcher[C, R]:
+    """A Batcher with the sizes and the patience of the settings."""
+    retry = Retry(within=timedelta(milliseconds=settings.plumbing_retry_ms))
+    return Batcher(flush, name=name, max_batch=settings.batch_max, max_queue=settings.queue_max, retry=retry)
 
 
 class _Entry(Generic[C, R]):
