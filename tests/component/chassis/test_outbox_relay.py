@@ -1,0 +1,249 @@
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from ops.local.databases import Access
+from services.chassis.config import ServiceSettings
+from services.chassis.db import Database
+from services.chassis.outbox import OutgoingEvent, Relay, append
+from services.chassis.outbox.publisher import Publisher
+from services.chassis.telemetry import new_traceparent, traced
+from services.chassis.testing import settings_for, wait_until
+from tests.component.chassis.messaging import TOPIC, sent
+
+pytestmark = [pytest.mark.requirement("S-24"), pytest.mark.requirement("R-5.2")]
+
+
+@pytest.fixture
+def settings(access: Access, kafka_bootstrap: str, topic_prefix: str) -> ServiceSettings:
+    return settings_for(
+        ServiceSettings, access.serving, kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix
+    )
+
+
+async def append_now(db: Database, *events: OutgoingEvent) -> None:
+    async with db.transaction() as tx:
+        await append(tx, events)
+
+
+async def unsent(db: Database) -> list[str]:
+    return [row["id"] for row in await db.fetch("SELECT id::text FROM outbox ORDER BY position")]
+
+
+async def published(settings: ServiceSettings) -> list[Any]:
+    """All records of the topic, partition by partition."""
+    topic = f"{settings.topic_prefix}{TOPIC}"
+    reader = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed")
+    await reader.start()
+    records: list[Any] = []
+    try:
+        places = [TopicPartition(topic, partition) for partition in range(8)]
+        reader.assign(places)
+        await reader.seek_to_beginning(*places)
+        ends = await reader.end_offsets(places)
+        while any([await reader.position(place) < ends[place] for place in places]):
+            for of_partition in (await reader.getmany(timeout_ms=100)).values():
+                records += of_partition
+    finally:
+        await reader.stop()
+    return records
+
+
+def first_seen(records: Sequence[Any]) -> dict[str, list[str]]:
+    """By key, the ids in the order in which each was seen first."""
+    order: defaultdict[str, list[str]] = defaultdict(list)
+    for record in records:
+        event_id = dict(record.headers)["ce_id"].decode()
+        if event_id not in order[record.key.decode()]:
+            order[record.key.decode()].append(event_id)
+    return dict(order)
+
+
+def by_key(events: Sequence[OutgoingEvent]) -> dict[str, list[str]]:
+    order: defaultdict[str, list[str]] = defaultdict(list)
+    for event in events:
+        order[event.key].append(event.id)
+    return dict(order)
+
+
+@pytest.mark.requirement("R-5.3")
+async def test_events_become_cloud_events_and_leave_the_outbox(db: Database, settings: ServiceSettings) -> None:
+    with traced(new_traceparent()):
+        event = sent("order-1")
+    relay = Relay(settings, TOPIC)
+    try:
+        await append_now(db, event)
+        assert await relay.run_once() == 1
+        assert await relay.run_once() == 0
+    finally:
+        await relay.close()
+    assert await unsent(db) == []
+    (record,) = await published(settings)
+    assert record.key == b"order-1"
+    assert record.value == event.payload
+    assert record.partition == (murmur2(b"order-1") & 0x7FFFFFFF) % 8
+    assert {name: value.decode() for name, value in record.headers} == {
+        "id": event.id,
+        "ce_id": event.id,
+        "ce_type": "onefold.orders.v1.OrderConfirmed",
+        "ce_source": "onefold/orders",
+        "ce_time": "2026-03-02T09:30:00Z",
+        "ce_specversion": "1.0",
+        "traceparent": event.traceparent,
+    }
+
+
+async def test_a_long_outbox_is_drained_once_and_in_order_per_key(db: Database, settings: ServiceSettings) -> None:
+    events = [sent(f"order-{number % 100}") for number in range(9_000)]
+    await append_now(db, *events)
+    relay = Relay(settings, TOPIC)
+    try:
+        assert await relay.run_once() == len(events)
+    finally:
+        await relay.close()
+    records = await published(settings)
+    assert len(records) == len(events)
+    assert first_seen(records) == by_key(events)
+    assert await unsent(db) == []
+
+
+async def test_large_events_are_spread_over_batches(db: Database, settings: ServiceSettings) -> None:
+    large = [OutgoingEvent(event.id, event.type, "one", b"x" * 500_000, event.occurred_at, "") for event in map(sent, "abc")]
+    await append_now(db, *large)
+    relay = Relay(settings, TOPIC)
+    try:
+        assert await relay.run_once() == 3
+    finally:
+        await relay.close()
+    assert first_seen(await published(settings)) == by_key(large)
+
+
+async def test_an_event_that_commits_late_is_not_passed_over(db: Database, settings: ServiceSettings) -> None:
+    early, late = sent("order-1"), sent("order-2")
+    relay = Relay(settings, TOPIC)
+    try:
+        async with db.transaction() as tx:
+            await append(tx, [late])
+            await append_now(db, early)
+            assert await relay.run_once() == 1
+        assert await relay.run_once() == 1
+    finally:
+        await relay.close()
+    assert {dict(record.headers)["ce_id"].decode() for record in await published(settings)} == {early.id, late.id}
+
+
+async def test_only_one_of_two_relays_leads(db: Database, settings: ServiceSettings) -> None:
+    one, two = Relay(settings, TOPIC), Relay(settings, TOPIC)
+    try:
+        await append_now(db, sent("order-1"))
+        assert await one.run_once() == 1
+        await append_now(db, sent("order-1"))
+        assert await two.run_once() == 0
+        assert two.ready()
+        await one.close()
+        await wait_until(two.run_once)
+    finally:
+        await one.close()
+        await two.close()
+    assert await unsent(db) == []
+
+
+async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
+    db: Database, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [sent("order-1") for _ in range(10)]
+    await append_now(db, *events)
+    publish = Publisher.publish
+
+    async def publish_and_lose_the_session(self: Publisher, rows: Sequence[Any]) -> None:
+        await publish(self, rows)
+        await db.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%relay'")
+
+    relay = Relay(settings, TOPIC)
+    try:
+        with monkeypatch.context() as once:
+            once.setattr(Publisher, "publish", publish_and_lose_the_session)
+            with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncpg.AdminShutdownError)):
+                await relay.run_once()
+        assert await unsent(db) == [event.id for event in events]
+        assert not relay.ready()
+        assert await relay.run_once() == 10
+    finally:
+        await relay.close()
+    records = await published(settings)
+    assert len(records) == 20
+    assert first_seen(records) == by_key(events)
+
+
+async def test_after_a_lost_acknowledgement_all_is_sent_again_from_the_lowest_position(
+    db: Database, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [sent(f"order-{number % 3}") for number in range(30)]
+    await append_now(db, *events)
+    publish = Publisher.publish
+
+    async def publish_half(self: Publisher, rows: Sequence[Any]) -> None:
+        await publish(self, rows[: len(rows) // 2])
+        raise TimeoutError
+
+    relay = Relay(settings, TOPIC)
+    try:
+        with monkeypatch.context() as once:
+            once.setattr(Publisher, "publish", publish_half)
+            with pytest.raises(TimeoutError):
+                await relay.run_once()
+        assert len(await unsent(db)) == 30
+        successor = Relay(settings, TOPIC)
+        try:
+            assert await wait_until(successor.run_once) == 30
+        finally:
+            await successor.close()
+    finally:
+        await relay.close()
+    assert first_seen(await published(settings)) == by_key(events)
+    assert await unsent(db) == []
+
+
+@pytest.mark.requirement("S-24")
+async def test_a_broker_that_never_answers_holds_nothing_up(db: Database, settings: ServiceSettings) -> None:
+    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    mute = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{port}"})
+    relay = Relay(mute, TOPIC, send_timeout_s=0.2)
+    try:
+        await append_now(db, sent("order-1"))
+        async with asyncio.timeout(5):
+            with pytest.raises((TimeoutError, KafkaError)):
+                await relay.run_once()
+        assert len(await unsent(db)) == 1
+        healthy = Relay(settings, TOPIC)
+        try:
+            assert await wait_until(healthy.run_once) == 1
+        finally:
+            await healthy.close()
+    finally:
+        await relay.close()
+        silent.close()
+
+
+async def test_the_component_is_woken_relays_and_stops(db: Database, settings: ServiceSettings) -> None:
+    relay = Relay(settings.model_copy(update={"relay_poll_ms": 60_000}), TOPIC)
+    stop = asyncio.Event()
+    running = asyncio.create_task(relay.run(stop))
+    try:
+        await wait_until(relay.ready)
+        for number in range(5):
+            await append_now(db, sent(f"order-{number}"))
+            await wait_until(lambda: db.fetchval("SELECT count(*) = 0 FROM outbox"))
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 5)
+    assert len(await published(settings)) == 5
+    assert not relay.ready()
