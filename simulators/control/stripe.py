@@ -188,7 +188,7 @@ def _close_dispute(world: World, words: Words, body: Body) -> views.DisputeView:
 
 
 def _emit(world: World, words: Words, body: Body) -> dict[str, Any]:
-    return world.account.emit(str(body["type"]), dict(body["object"]))
+    return {"id": world.account.emit(str(body["type"]), dict(body["object"])).event_id}
 
 
 TABLE: list[tuple[str, str, Callable[[World, Words, Body], Any]]] = [

@@ -1,5 +1,6 @@
 """Lists, filters by time and `expand`, which work alike for every kind of object."""
 
+import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -39,7 +40,14 @@ def listing(table: Table, params: Params, url: str, filters: frozenset[str], lea
 def events(account: Account, params: Params) -> Object:
     """The event log: 30 days of it (F-4)."""
     least = account.now() - EVENTS_KEPT_SECONDS
-    return listing(account.events, params, "/v1/events", frozenset({"type", "types", "delivery_success"}), least)
+    found = listing(account.events, params, "/v1/events", frozenset({"type", "types", "delivery_success"}), least)
+    return {**found, "data": [event(row) for row in found["data"]]}
+
+
+def event(row: Object) -> Object:
+    """An event of the log as it was when it happened."""
+    written: Object = json.loads(row["letter"].body)
+    return written
 
 
 def expand(account: Account, row: Object, params: Params) -> Object:

@@ -68,7 +68,7 @@ def _event(call: Call) -> Object:
     row = call.account.events.get(call.id)
     if row["created"] < call.account.now() - EVENTS_KEPT_SECONDS:
         raise missing("event", call.id)
-    return row
+    return lists.event(row)
 
 
 def _line_items(call: Call) -> Object:
