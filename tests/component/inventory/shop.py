@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from google.protobuf.message import Message
 from google.protobuf.symbol_database import Default
 
 from services.chassis.clock import ManualClock
@@ -60,13 +59,13 @@ class Shop:
     async def apply(self, *commands: domain.Command) -> list[domain.Decision]:
         return await self.db.run(lambda tx: usecases.apply_to_orders(tx, commands, self.clock.now()))
 
-    async def tell(self, *messages: Message) -> list[Outcome]:
+    async def tell(self, *messages: Any) -> list[Outcome]:
         """Let the door for events have these messages, in one transaction without a claim."""
         events = [self.event(message) for message in messages]
         outcomes = await self.db.run(lambda tx: handler(self.clock)(tx, events))
         return [outcomes[event.id] for event in events]
 
-    def event(self, message: Message) -> IncomingEvent:
+    def event(self, message: Any) -> IncomingEvent:
         self.offsets += 1
         return IncomingEvent(
             id=new_id(),
