@@ -88,25 +88,32 @@ class Draft:
     withdraw: bool = False
 
     def say(self, event: Event) -> None:
+        """Tell the others."""
         self.events.append(event)
 
     def raise_incident(self, kind: str, subject: str = "", **details: str) -> None:
+        """Show it to a person; the subject is the order unless given."""
         subject = subject or self.fulfillment.order_id
         self.incidents.append(Incident(kind, subject, tuple(sorted(details.items()))))
 
     def end(self, outcome: Outcome, note: str) -> None:
+        """The input has no effect, for a named reason."""
         self.outcome, self.note = outcome, note
 
     def change(self, **fields: object) -> None:
+        """Replace fields of the root."""
         self.fulfillment = replace(self.fulfillment, **fields)  # type: ignore[arg-type]
 
     def move(self, state: FulfillmentState, reason: str = "") -> None:
+        """Go to a state; the reason of the former one is gone."""
         self.change(state=state, reason=reason)
 
     def answered(self, request_id: str) -> None:
+        """Remember that a request of orders has its answer."""
         self.change(answered=(*self.fulfillment.answered, request_id))
 
     def plan(self, kind: Kind, *, reference: int, object_id: str = "") -> None:
+        """Plan a call to the provider."""
         root = self.fulfillment
         number = root.planned + 1
         self.operations.append(OperationPlan(kind, number, reference, object_id))

@@ -173,9 +173,11 @@ class Fulfillment:
 
     @property
     def has_ended(self) -> bool:
+        """Whether nothing more is expected of it."""
         return self.state in _END
 
     def shipment(self, provider_id: str) -> Shipment | None:
+        """The parcel by the provider's id."""
         return next((s for s in self.shipments if s.provider_id == provider_id), None)
 
     def with_shipment(self, shipment: Shipment) -> Fulfillment:

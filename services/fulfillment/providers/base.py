@@ -85,6 +85,9 @@ class Provider(Protocol):
     def external_id(self, order_id: str, reference: int) -> str:
         """Our name for the object at the provider: always the same for the same two."""
 
+    def order_of(self, external_id: str) -> str | None:
+        """The order whose object has that name; None for a name that is not ours."""
+
     def create_parameters(self, draft: Draft) -> dict[str, Any]:
         """The exact parameters of a create. Raises NotShippable."""
 

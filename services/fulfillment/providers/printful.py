@@ -71,6 +71,15 @@ class PrintfulProvider:
         name = base64.b32encode(uuid.UUID(order_id).bytes).decode().rstrip("=")
         return f"{name}-{reference}"
 
+    def order_of(self, external_id: str) -> str | None:
+        """The order id in one of our names."""
+        name, dash, number = external_id.rpartition("-")
+        try:
+            raw = base64.b32decode(name + "=" * (-len(name) % 8))
+            return str(uuid.UUID(bytes=raw)) if dash and number.isdigit() else None
+        except ValueError:
+            return None
+
     def create_parameters(self, draft: Draft) -> dict[str, Any]:
         """A draft order; each item carries our line, so that parcels can be read back."""
         for item in draft.items:
@@ -160,11 +169,12 @@ class PrintfulProvider:
         await self._http.aclose()
 
     async def _with_parcels(self, order: dict[str, Any]) -> dict[str, Any]:
-        """What we keep of an order: no address, and the parcels with their delivery, which only v2 tells."""
+        """What we keep of an order: no address, and the parcels; only v2 tells of their delivery."""
         parcels: list[dict[str, Any]] = []
         if order.get("shipments"):
             answer = await self._call("GET", f"v2/orders/{order['id']}/shipments?limit={_PAGE}", parcels_of=order)
-            parcels = answer["data"]
+            numbers = {parcel["id"]: parcel.get("tracking_number") for parcel in order["shipments"]}
+            parcels = [{**parcel, "tracking_number": numbers.get(parcel["id"])} for parcel in answer["data"]]
         kept = {key: order.get(key) for key in ("id", "external_id", "status", "error", "updated")}
         items = [{key: item.get(key) for key in ("id", "external_id", "sku", "quantity")} for item in order["items"]]
         return {**kept, "items": items, "parcels": parcels}

@@ -1,0 +1,207 @@
+"""Fulfilments: lock the roots, read them with parcels and open calls, write what a decision changed.
+
+Why: the lock is a statement of its own, and what depends on it is read later, because one statement that waited for a
+lock sees the other rows as they were before the wait (S-3).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from services.chassis.db import Database, Transaction
+from services.fulfillment.domain import (
+    Cancellation,
+    Fulfillment,
+    FulfillmentState,
+    Kind,
+    LineQuantity,
+    Operation,
+    ProviderState,
+    Shipment,
+    ShipmentState,
+    Units,
+)
+
+_CREATE: Final = """
+INSERT INTO fulfillments (order_id) SELECT id FROM unnest($1::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING
+"""
+
+_READ: Final = """
+SELECT order_id::text, version, state, request_id, round, lines::text, cancelled::text, number, object_id,
+       provider_state, sights, submitted, hold_id, reason, tries, next_try_at, cancellation_id, cancel_refused,
+       answered, planned
+  FROM fulfillments WHERE order_id = ANY($1::uuid[]) ORDER BY order_id
+"""
+
+_LOCK: Final = _READ + " FOR NO KEY UPDATE"
+
+_SHIPMENTS: Final = """
+SELECT order_id::text, id::text, provider_id, state, lines::text, carrier, tracking_number, tracking_url, sent_at
+  FROM shipments WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, place
+"""
+
+# The journal says which calls are under way; the root does not say it a second time.
+_OPERATIONS: Final = """
+SELECT subject AS order_id, kind, number FROM operations
+ WHERE subject = ANY($1::text[]) AND settled_at IS NULL ORDER BY number
+"""
+
+_SAVE: Final = """
+UPDATE fulfillments f
+   SET version = r.version, state = r.state, request_id = r.request_id, round = r.round, lines = r.lines,
+       cancelled = r.cancelled, number = r.number, object_id = r.object_id, provider = $2,
+       provider_state = r.provider_state, sights = r.sights, submitted = r.submitted, hold_id = r.hold_id,
+       reason = r.reason, tries = r.tries, next_try_at = r.next_try_at, cancellation_id = r.cancellation_id,
+       cancel_refused = r.cancel_refused, answered = r.answered, planned = r.planned, watch_at = r.watch_at
+  FROM json_populate_recordset(NULL::fulfillments, $1) AS r
+ WHERE f.order_id = r.order_id
+"""
+
+_SAVE_SHIPMENTS: Final = """
+INSERT INTO shipments AS s (id, order_id, provider_id, place, state, lines, carrier, tracking_number, tracking_url,
+                            sent_at)
+SELECT id, order_id, provider_id, place, state, lines, carrier, tracking_number, tracking_url, sent_at
+  FROM json_populate_recordset(NULL::shipments, $1)
+ON CONFLICT (id) DO UPDATE SET state = excluded.state
+"""
+
+_TO_PREPARE: Final = """
+SELECT order_id::text, recipient::text FROM fulfillments
+ WHERE next_try_at <= $1 AND state = 'QUEUED' ORDER BY next_try_at LIMIT $2
+"""
+
+# Calls that failed and wait for their next try; QUEUED ones are prepared first.
+_TO_TRY: Final = """
+SELECT order_id::text FROM fulfillments
+ WHERE next_try_at <= $1 AND state <> 'QUEUED' ORDER BY next_try_at LIMIT $2
+"""
+
+_TO_WATCH: Final = "SELECT order_id::text FROM fulfillments WHERE watch_at <= $1 ORDER BY watch_at LIMIT $2"
+
+_WATCH_LATER: Final = "UPDATE fulfillments SET watch_at = $2 WHERE order_id = $1 AND watch_at IS NOT NULL"
+
+_SAVE_RECIPIENT: Final = "UPDATE fulfillments SET recipient = $2 WHERE order_id = $1"
+
+
+async def lock(tx: Transaction, order_ids: Iterable[str], *, create: bool = False) -> dict[str, Fulfillment]:
+    """Lock the roots in the order of their ids, then read them with all their parts; `create` makes missing ones."""
+    ids = sorted(set(order_ids))
+    if create:
+        await tx.execute(_CREATE, ids)
+    return await _with_parts(tx, await tx.fetch(_LOCK, ids))
+
+
+async def read(db: Database | Transaction, order_ids: Iterable[str]) -> dict[str, Fulfillment]:
+    """The roots that exist, as they are now, without a lock."""
+    return await _with_parts(db, await db.fetch(_READ, sorted(set(order_ids))))
+
+
+async def save(
+    tx: Transaction, changes: Sequence[tuple[Fulfillment, Fulfillment]], provider: str, watch_at: datetime
+) -> None:
+    """Write what differs between before and after. What still can change is watched from `watch_at` on."""
+    changed = [(before, after) for before, after in changes if before != after]
+    if not changed:
+        return
+    await tx.execute(_SAVE, json.dumps([_row(after, watch_at) for _, after in changed]), provider)
+    shipments = [
+        _shipment_row(after, place, shipment)
+        for before, after in changed
+        for place, shipment in enumerate(after.shipments, start=1)
+        if shipment not in before.shipments
+    ]
+    if shipments:
+        await tx.execute(_SAVE_SHIPMENTS, json.dumps(shipments))
+
+
+async def to_prepare(db: Database, now: datetime, limit: int) -> list[tuple[str, dict[str, str] | None]]:
+    """Queued orders whose time has come, with an operator's recipient where there is one; takes no lock."""
+    rows = await db.fetch(_TO_PREPARE, now, limit)
+    return [(row["order_id"], json.loads(row["recipient"]) if row["recipient"] else None) for row in rows]
+
+
+async def to_try(db: Database, now: datetime, limit: int) -> list[str]:
+    """Orders whose failed call is due again; takes no lock."""
+    return [row["order_id"] for row in await db.fetch(_TO_TRY, now, limit)]
+
+
+async def to_watch(db: Database, now: datetime, limit: int) -> list[str]:
+    """Orders whose object was not seen for long, longest first; takes no lock."""
+    return [row["order_id"] for row in await db.fetch(_TO_WATCH, now, limit)]
+
+
+async def watch_later(tx: Transaction, order_id: str, at: datetime) -> None:
+    """Ask again at that time, because the provider could not be asked now or had nothing new."""
+    await tx.execute(_WATCH_LATER, order_id, at)
+
+
+async def save_recipient(tx: Transaction, order_id: str, recipient: Mapping[str, str]) -> None:
+    """Keep an operator's correction of the address."""
+    await tx.execute(_SAVE_RECIPIENT, order_id, json.dumps(dict(recipient)))
+
+
+async def _with_parts(db: Database | Transaction, roots: Sequence[asyncpg.Record]) -> dict[str, Fulfillment]:
+    ids = [root["order_id"] for root in roots]
+    if not ids:
+        return {}
+    shipments: dict[str, list[Shipment]] = {}
+    for row in await db.fetch(_SHIPMENTS, ids):
+        shipments.setdefault(row["order_id"], []).append(_shipment(row))
+    operations: dict[str, list[Operation]] = {}
+    for row in await db.fetch(_OPERATIONS, ids):
+        operations.setdefault(row["order_id"], []).append(Operation(Kind(row["kind"]), row["number"]))
+    return {
+        root["order_id"]: _fulfillment(
+            root, tuple(operations.get(root["order_id"], ())), tuple(shipments.get(root["order_id"], ()))
+        )
+        for root in roots
+    }
+
+
+def _fulfillment(
+    row: asyncpg.Record, operations: tuple[Operation, ...], shipments: tuple[Shipment, ...]
+) -> Fulfillment:
+    values = dict(row)
+    cancellation_id, refused = values.pop("cancellation_id"), values.pop("cancel_refused")
+    values["state"] = FulfillmentState(values["state"])
+    values["provider_state"] = ProviderState(values["provider_state"])
+    values["lines"], values["cancelled"] = _units(values["lines"]), _units(values["cancelled"])
+    values["answered"] = tuple(values["answered"])
+    cancellation = Cancellation(cancellation_id, refused) if cancellation_id else None
+    return Fulfillment(**values, cancellation=cancellation, operations=operations, shipments=shipments)
+
+
+def _shipment(row: asyncpg.Record) -> Shipment:
+    values = {key: value for key, value in row.items() if key != "order_id"}
+    return Shipment(**{**values, "state": ShipmentState(values["state"]), "lines": _units(values["lines"])})
+
+
+def _units(text: str) -> Units:
+    return tuple(LineQuantity(**unit) for unit in json.loads(text))
+
+
+def _row(after: Fulfillment, watch_at: datetime) -> dict[str, Any]:
+    row = {key: value for key, value in asdict(after).items() if key not in ("operations", "shipments", "cancellation")}
+    cancellation = after.cancellation
+    return {
+        **row,
+        "next_try_at": after.next_try_at.isoformat() if after.next_try_at else None,
+        "cancellation_id": cancellation.id if cancellation else "",
+        "cancel_refused": cancellation.refused if cancellation else False,
+        "watch_at": watch_at.isoformat() if _can_change(after) else None,
+    }
+
+
+def _can_change(after: Fulfillment) -> bool:
+    """Whether the provider can still tell something new: a live object, or a parcel on its way."""
+    is_live = bool(after.object_id) and not after.has_ended
+    return is_live or any(shipment.state is ShipmentState.SENT for shipment in after.shipments)
+
+
+def _shipment_row(after: Fulfillment, place: int, shipment: Shipment) -> dict[str, Any]:
+    sent_at = shipment.sent_at.isoformat() if shipment.sent_at else None
+    return {**asdict(shipment), "order_id": after.order_id, "place": place, "sent_at": sent_at}

@@ -1,0 +1,88 @@
+"""Webhooks: stored once by their content, marked when what they hint at was applied."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.chassis.db import Database, Transaction
+
+# A delivery that came before only counts; `deliveries` tells it apart from the first (F-26).
+_STORE: Final = """
+INSERT INTO webhooks AS w (source, content_hash, type, object_id, external_id, raw, received_at)
+SELECT source, content_hash, type, object_id, external_id, raw, received_at
+  FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[])
+       AS r (source, content_hash, type, object_id, external_id, raw, received_at)
+ ORDER BY source, content_hash
+ON CONFLICT (source, content_hash) DO UPDATE SET deliveries = w.deliveries + 1
+RETURNING source, content_hash, deliveries
+"""
+
+_UNPROCESSED: Final = """
+SELECT source, content_hash, object_id, external_id, received_at FROM webhooks
+ WHERE processed_at IS NULL ORDER BY received_at LIMIT $1
+"""
+
+_MARK: Final = """
+UPDATE webhooks SET processed_at = $3, outcome = $4
+ WHERE source = $1 AND content_hash = ANY($2::bytea[]) AND processed_at IS NULL
+"""
+
+_PURGE: Final = """
+DELETE FROM webhooks WHERE (source, content_hash) IN (
+    SELECT source, content_hash FROM webhooks WHERE received_at < $1 AND processed_at IS NOT NULL LIMIT $2)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWebhook:
+    """One webhook and what it hints at."""
+
+    source: str
+    content_hash: bytes
+    type: str
+    object_id: str
+    external_id: str
+    raw: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A webhook that was not applied yet."""
+
+    source: str
+    content_hash: bytes
+    object_id: str
+    external_id: str
+    received_at: datetime
+
+
+async def store(tx: Transaction, webhooks: Sequence[StoredWebhook]) -> set[bytes]:
+    """Keep them; returns the hashes of those that are new. Of equal ones in the call only the first may be given."""
+    rows = await tx.fetch(
+        _STORE,
+        [webhook.source for webhook in webhooks],
+        [webhook.content_hash for webhook in webhooks],
+        [webhook.type for webhook in webhooks],
+        [webhook.object_id for webhook in webhooks],
+        [webhook.external_id for webhook in webhooks],
+        [webhook.raw for webhook in webhooks],
+        [webhook.received_at for webhook in webhooks],
+    )
+    return {row["content_hash"] for row in rows if row["deliveries"] == 1}
+
+
+async def unprocessed(db: Database, limit: int) -> list[Hint]:
+    """The oldest that wait; takes no lock."""
+    return [Hint(**dict(row)) for row in await db.fetch(_UNPROCESSED, limit)]
+
+
+async def mark(tx: Transaction, source: str, hashes: Sequence[bytes], now: datetime, outcome: str) -> None:
+    """They are done: applied, stale, or about an order that is not ours (unknown)."""
+    await tx.execute(_MARK, source, list(hashes), now, outcome)
+
+
+async def purge(tx: Transaction, before: datetime, limit: int) -> int:
+    """Delete processed ones that are older (S-28)."""
+    return int((await tx.execute(_PURGE, before, limit)).split()[1])

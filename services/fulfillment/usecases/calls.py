@@ -1,0 +1,54 @@
+"""What the operations of fulfillment do at the provider, and what their outcomes mean.
+
+Why: the outcome of a call and its effect commit together, so a crash leaves neither without the other (S-15).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from services.chassis.db import Transaction
+from services.chassis.operations import ABSENT, Operation, OperationState, ProviderCall
+from services.fulfillment import domain
+from services.fulfillment.store import fulfillments
+from services.fulfillment.usecases.decisions import Context, Step, decide
+
+
+def provider_calls(context: Context) -> Mapping[str, ProviderCall]:
+    """The calls of every kind, for the runner."""
+    call = Call(context)
+    return {kind.value: call for kind in domain.Kind}
+
+
+class Call:
+    """Every kind of operation; the provider tells them apart."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def send(self, operation: Operation) -> dict[str, Any]:
+        """Ask the provider."""
+        return await self._context.provider.send(operation)
+
+    async def look_up(self, operation: Operation) -> dict[str, Any] | None:
+        """Find out what became of it."""
+        return await self._context.provider.look_up(operation)
+
+    async def settle(self, tx: Transaction, operation: Operation) -> None:
+        """Decide what the outcome means; until now the operation was under way, as far as the domain knows."""
+        root = (await fulfillments.lock(tx, [operation.subject]))[operation.subject]
+        kind = domain.Kind(operation.kind)
+        under_way = domain.Operation(kind, operation.number)
+        root = replace(root, operations=(*root.operations, under_way))
+        succeeded = operation.state is OperationState.SUCCEEDED
+        now = self._context.clock.now()
+        end = domain.OperationEnded(
+            kind,
+            operation.number,
+            succeeded,
+            seen=self._context.provider.read_object(operation.answer, now) if operation.answer else None,
+            code=operation.error_code,
+            reason=operation.error,
+            absent=operation.error_code == ABSENT,
+        )
+        await decide(tx, self._context, [Step(operation.subject, end, operation.id)], {operation.subject: root})

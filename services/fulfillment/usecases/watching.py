@@ -1,0 +1,91 @@
+"""Webhooks as hints, and objects that nobody hinted at for long: both are fetched, and what was fetched is applied.
+
+Why: a webhook may be forged, late, doubled or lost; the object at the provider is what counts (S-22, F-21).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.chassis.db import Database, Transaction
+from services.chassis.operations import Retryable, Unknown
+from services.chassis.telemetry import get_logger
+from services.fulfillment import domain
+from services.fulfillment.store import fulfillments, webhooks
+from services.fulfillment.store.webhooks import StoredWebhook
+from services.fulfillment.usecases.decisions import Context, Step, apply
+
+log = get_logger(__name__)
+
+
+async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool]:
+    """Keep webhooks, one answer each: whether its content is new; of equal ones in the batch the first is."""
+    firsts = {(webhook.source, webhook.content_hash): webhook for webhook in reversed(stored)}
+    new = await webhooks.store(tx, list(firsts.values()))
+    answers = []
+    for webhook in stored:
+        answers.append(webhook.content_hash in new and firsts[webhook.source, webhook.content_hash] is webhook)
+    return answers
+
+
+async def apply_hints(database: Database, context: Context, limit: int) -> int:
+    """Fetch what stored webhooks name, each object once, and apply it; returns how many webhooks are done."""
+    by_object: dict[tuple[str, str], list[bytes]] = {}
+    for hint in await webhooks.unprocessed(database, limit):
+        by_object.setdefault((hint.source, hint.external_id), []).append(hint.content_hash)
+    done = 0
+    for (source, external_id), hashes in by_object.items():
+        order_id = context.provider.order_of(external_id)
+        outcome = await _refresh(database, context, order_id, external_id) if order_id else "unknown"
+        if outcome:
+            await _mark(database, context, source, hashes, outcome)
+            done += len(hashes)
+    return done
+
+
+async def watch(database: Database, context: Context, limit: int) -> int:
+    """Fetch objects that were not seen for long, because a webhook may be lost; returns how many."""
+    now = context.clock.now()
+    order_ids = await fulfillments.to_watch(database, now, limit)
+    for order_id, root in (await fulfillments.read(database, order_ids)).items():
+        await _refresh(database, context, order_id, context.provider.external_id(order_id, root.number))
+
+        async def later(tx: Transaction, order_id: str = order_id) -> None:
+            await fulfillments.watch_later(tx, order_id, now + context.watch_every)
+
+        await database.run(later)
+    return len(order_ids)
+
+
+async def _refresh(database: Database, context: Context, order_id: str, external_id: str) -> str:
+    """Fetch and apply; what was overtaken meanwhile is fetched again. Empty: the provider cannot say now."""
+    for _ in range(_TRIES):
+        known = await fulfillments.read(database, [order_id])
+        if order_id not in known:
+            return "unknown"
+        try:
+            answer = await context.provider.fetch(external_id)
+        except (Retryable, Unknown) as error:
+            log.warning("provider_not_asked", order_id=order_id, error=repr(error))
+            return ""
+        if answer is None:
+            return "unknown"
+        sight = context.provider.read_object(answer, context.clock.now())
+        step = Step(order_id, replace(sight, sights=known[order_id].sights))
+
+        async def body(tx: Transaction, step: Step = step) -> list[domain.Decision | None]:
+            return await apply(tx, context, [step])
+
+        (decision,) = await database.run(body)
+        if decision is None or decision.outcome is not domain.Outcome.STALE:
+            return "applied"
+    return "stale"
+
+
+async def _mark(database: Database, context: Context, source: str, hashes: list[bytes], outcome: str) -> None:
+    async def body(tx: Transaction) -> None:
+        await webhooks.mark(tx, source, hashes, context.clock.now(), outcome)
+
+    await database.run(body)
+
+
+_TRIES = 3
