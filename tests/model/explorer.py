@@ -9,12 +9,12 @@ redelivery: a consumer that dies after its commit and before its offset gets the
 at any later moment before the next message of that queue is committed; dying before the commit is no step at all.
 There is no inbox here: the domains themselves must bear the repetition.
 
-Reduction: a step reads and writes one machine, takes from the head of one of that machine's queues, and adds to tails
-of others. So steps of two machines commute, and all that others can do to a machine is to add to the tails of its
-queues. Where none of its queues is empty, that neither enables nor disables any of its steps: then its steps alone
-are tried (a persistent set). Breaches are seen in the steps of one machine or at rest, which the order of commuting
-steps does not change; no step can be taken for ever (budgets run out, sagas end, steps that change nothing are
-dropped), so no machine is put off for ever. `reduced=False` walks without it; a test compares both.
+Reduction: a step reads and writes one machine, takes from the heads of that machine's queues, and adds to tails of
+others. So steps of two machines commute, unless one fills a queue of the other that was empty. Where each queue of a
+machine has a message, or comes from machines that cannot act before this one does, nothing that others can do enables
+or disables any of its steps: then its steps alone are tried (a persistent set). Breaches are seen in the steps of one
+machine or at rest, which the order of commuting steps does not change; no step can be taken for ever (budgets run
+out, sagas end, steps that change nothing are dropped), so no machine is put off for ever. `reduced=False` walks without it; a test compares both.
 """
 
 from __future__ import annotations
@@ -120,6 +120,9 @@ class World:
         self._received: list[dict[tuple[int, int], Coded]] = [{} for _ in machines]
         self._at_rest, self._ending = at_rest, ending
         self._tails = {pair: number for number, pair in enumerate(channels)}
+        self._senders = [self._names.index(sender) for sender, _ in channels]
+        self._receivers = [self._names.index(receiver) for _, receiver in channels]
+        self._alone: dict[tuple[tuple[bool, ...], tuple[bool, ...]], list[int]] = {}
         self._inbound = [
             tuple(number for number, (_, receiver) in enumerate(channels) if receiver == name) for name in self._names
         ]
@@ -157,8 +160,26 @@ class World:
         report.states = len(came_from)
         return report
 
+    def first(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The values of the nearest state with empty queues that is wanted."""
+        seen = {self._start}
+        waiting = deque([self._start])
+        while waiting:
+            state = waiting.popleft()
+            values = self._values_of(state)
+            if not any(queue[2] for queue in state[1]) and wanted(values):
+                return values
+            for _, after, _, _ in self._steps(state):
+                if after not in seen:
+                    seen.add(after)
+                    waiting.append(after)
+        raise LookupError("no such state")
+
+    def _values_of(self, state: State) -> dict[str, Any]:
+        return {name: self._values.values[number] for name, number in zip(self._names, state[0], strict=True)}
+
     def _look_at_rest(self, state: State, report: Report, came_from: dict[State, tuple[State, str] | None]) -> None:
-        values = {name: self._values.values[number] for name, number in zip(self._names, state[0], strict=True)}
+        values = self._values_of(state)
         report.rests += 1
         ending = self._ending(values)
         report.endings[ending] = report.endings.get(ending, 0) + 1
@@ -167,14 +188,38 @@ class World:
             report.breach = Breach(f"at rest: {wrong}", _trace(came_from, state))
 
     def _steps(self, state: State) -> list[tuple[str, State, str, bool]]:
-        queues = state[1]
-        if self.reduced:
-            for machine, inbound in enumerate(self._inbound):
-                if all(queues[index][2] for index in inbound):
-                    steps = self._steps_of(machine, state)
-                    if steps:
-                        return steps
+        numbers, queues = state
+        active = tuple(bool(self._own_steps(machine, number)) for machine, number in enumerate(numbers))
+        filled = tuple(bool(queue[2]) for queue in queues)
+        alone = self._alone.get((active, filled))
+        if alone is None:
+            alone = self._alone[active, filled] = self._who_is_alone(active, filled)
+        if alone and self.reduced:
+            return min((self._steps_of(machine, state) for machine in alone), key=len)
         return [step for machine in range(len(self._machines)) for step in self._steps_of(machine, state)]
+
+    def _who_is_alone(self, active: tuple[bool, ...], filled: tuple[bool, ...]) -> list[int]:
+        """Machines that can act and whose steps nobody else can enable or disable before they do."""
+        found = []
+        for machine, inbound in enumerate(self._inbound):
+            can_act = {
+                other
+                for other, queues in enumerate(self._inbound)
+                if other != machine and (active[other] or any(filled[queue] for queue in queues))
+            }
+            while True:
+                woken = {
+                    self._receivers[queue]
+                    for queue, sender in enumerate(self._senders)
+                    if sender in can_act and self._receivers[queue] != machine
+                }
+                if woken <= can_act:
+                    break
+                can_act |= woken
+            acts = active[machine] or any(filled[queue] for queue in inbound)
+            if acts and all(filled[queue] or self._senders[queue] not in can_act for queue in inbound):
+                found.append(machine)
+        return found
 
     def _steps_of(self, machine: int, state: State) -> list[tuple[str, State, str, bool]]:
         numbers, queues = state

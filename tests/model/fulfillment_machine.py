@@ -114,7 +114,8 @@ class FulfillmentMachine:
     def _provider(self, value: FulfillmentValue) -> Iterator[Step]:
         printful = value.printful
         for item in printful.objects:
-            if not item.seen and value.root.round:
+            known = item.number != value.root.number or item.state is value.root.provider_state
+            if value.root.round and not (item.seen and known):  # a webhook came, or a look-up now and then
                 fetched = replace(value, printful=printful.put(replace(item, seen=True)))
                 yield self._decide("fetch", fetched, sight(printful, item, value.root.sights))
         for label, after in printful.steps():

@@ -180,8 +180,9 @@ def carry_out(stripe: Stripe, plan: OperationPlan, *, pending_refunds: bool) -> 
                 for r in stripe.refunds
                 if r.intent_id == plan.object_id and r.state is not RefundState.FAILED
             )
-            if back + plan.money.amount_minor > intent.captured:
-                return stripe, Answer(False, None, "charge_already_refunded")
+            disputed = any(dispute.state is not DisputeState.WON for dispute in stripe.disputes)
+            if disputed or back + plan.money.amount_minor > intent.captured:
+                return stripe, Answer(False, None, "charge_disputed" if disputed else "charge_already_refunded")
             stripe = stripe.put_refund(refund)
             return stripe, Answer(True, refund_seen(stripe, refund))
     raise AssertionError(plan)

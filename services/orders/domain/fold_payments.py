@@ -43,7 +43,8 @@ def fold_payment(order: Order, fact: facts.PaymentFact) -> Folded:
         case facts.PaymentCaptureFailed():
             moved, more = _capture_failed(moved, fact), ()
         case facts.PaymentMismatched():
-            more = (Incident("payment_mismatched", fact.provider_object_id),) if moved != order else ()
+            late = fact.version < order.payment.version
+            more = () if late else (Incident("payment_mismatched", fact.provider_object_id),)
         case facts.PaymentFailed() | facts.PaymentCreated():
             moved, more = _attempt(moved, fact), ()
         case _:
