@@ -34,6 +34,9 @@ class SimulatorSettings(BaseSettings):
         min_length=1,
         description="Signs Stripe's events (F-1); several, split by commas, while rolling.",
     )
+    stripe_webhook_types: str = Field(
+        default="*", description="Types of events that are sent, globs split by commas: payment_intent.*,refund.*"
+    )
     stripe_calls_per_second: int = Field(
         default=0,
         ge=0,

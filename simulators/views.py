@@ -180,6 +180,7 @@ class EndpointsRequest(BaseModel):
 
     stripe_url: str | None = None
     stripe_secret: str | None = None
+    stripe_types: str | None = None
     printful_url: str | None = None
     printful_secret: str | None = None
     printful_version: Literal["v1", "v2"] | None = None

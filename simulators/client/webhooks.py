@@ -20,6 +20,7 @@ class WebhookControl:
         *,
         stripe_url: str | None = None,
         stripe_secret: str | None = None,
+        stripe_types: str | None = None,
         printful_url: str | None = None,
         printful_secret: str | None = None,
         printful_version: str | None = None,
@@ -28,6 +29,7 @@ class WebhookControl:
         body = {
             "stripe_url": stripe_url,
             "stripe_secret": stripe_secret,
+            "stripe_types": stripe_types,
             "printful_url": printful_url,
             "printful_secret": printful_secret,
             "printful_version": printful_version,

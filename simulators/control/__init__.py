@@ -11,9 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from .. import views
-from ..printful.errors import PrintfulError
 from ..shared.faults import ApiFault, WebhookFault
-from ..stripe.errors import StripeError
+from ..shared.refusal import Refusal
 from ..world import World
 from . import printful, stripe
 
@@ -49,7 +48,7 @@ def _door(world: World, run: Handler) -> Callable[[Request], Awaitable[Response]
             body = await request.json() if request.method == "POST" and await request.body() else {}
             words = {**dict(request.query_params), **request.path_params}
             return JSONResponse(_plain(run(world, words, body)))
-        except (StripeError, PrintfulError) as failure:
+        except Refusal as failure:
             return JSONResponse({"error": str(failure)}, failure.status)
         except (ValidationError, ValueError) as error:
             return JSONResponse({"error": str(error)}, 400)
@@ -119,6 +118,8 @@ def _endpoints(world: World, words: dict[str, str], body: Body) -> Answer:
         signer.url = wanted.stripe_url
     if wanted.stripe_secret is not None:
         signer.secrets = wanted.stripe_secret
+    if wanted.stripe_types is not None:
+        signer.types = wanted.stripe_types
     if wanted.printful_url is not None:
         endpoint.url = wanted.printful_url
     if wanted.printful_secret is not None:

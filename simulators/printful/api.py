@@ -70,6 +70,7 @@ class PrintfulApi:
         return [*found, Route("/{rest:path}", self._unknown, methods=verbs)]
 
     async def _serve(self, operation: str, run: Callable[[_Call], Object], request: Request) -> Response:
+        self._store.agenda.run_due()
         try:
             self._authorize(request)
             reference = request.path_params.get("ref", "")

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ..shared.refusal import Refusal
 
-class PrintfulError(Exception):
+
+class PrintfulError(Refusal):
     """An answer other than 200."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:

@@ -229,8 +229,6 @@ class Store:
 
     def _work(self, row: Object) -> None:
         """The automatic mode: production, some parcels, delivery; whatever else happened meanwhile wins."""
-        if row["status"] != "pending":
-            return
         self.start(row)
         units = [item_id for item_id, quantity in self.left(row).items() for _ in range(quantity)]
         parcels = self._rng.randint(1, min(self.settings.auto_max_parcels, len(units)))
@@ -241,13 +239,8 @@ class Store:
             self.agenda.after(place * self.settings.auto_ship_seconds, partial(self._ship_later, row, packed))
 
     def _ship_later(self, row: Object, packed: dict[int, int]) -> None:
-        if row["status"] in AT_WORK:
-            parcel = self.ship(row, packed)
-            self.agenda.after(self.settings.auto_deliver_seconds, partial(self._deliver_later, row, parcel))
-
-    def _deliver_later(self, row: Object, parcel: Object) -> None:
-        if parcel["_delivery_status"] == "in_transit":
-            self.deliver(row, parcel)
+        parcel = self.ship(row, packed)
+        self.agenda.after(self.settings.auto_deliver_seconds, partial(self.deliver, row, parcel))
 
     def _touch(self, row: Object, kind: str, parcel: Object | None = None, reason: str | None = None) -> None:
         row["updated"] = self.now()

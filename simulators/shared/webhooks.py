@@ -220,7 +220,7 @@ class WebhookDesk:
         try:
             answer = await self._http.post(post.url, content=post.body, headers=post.headers)
             status = answer.status_code
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL):
             status = NO_ANSWER
         self._note(job, status)
         if 200 <= status < 300:

@@ -68,7 +68,9 @@ class Account:
         self.agenda = agenda
         self.faults = faults
         self.desk = desk
-        self.signer = Signer(settings.stripe_webhook_url, settings.stripe_webhook_secret, clock)
+        self.signer = Signer(
+            settings.stripe_webhook_url, settings.stripe_webhook_secret, clock, settings.stripe_webhook_types
+        )
         self.intent_watchers: list[Callable[[Object], None]] = []
         self.reset()
 
@@ -126,13 +128,13 @@ class Account:
 
     def emit(self, type_: str, row: Object) -> EventLetter:
         """Log an event with a frozen copy of its object and hand it to the desk."""
-        envelope = event(type_, self.now(), dict(self.request), 1 if self.signer.url else 0)
+        envelope = event(type_, self.now(), dict(self.request), 1 if self.signer.wants(type_) else 0)
         envelope["data"] = {"object": row}
         body = json.dumps(envelope, separators=(",", ":")).encode()
         letter = EventLetter(type_, envelope["id"], self.owner(row), body, self.signer)
         # The log keeps the text: a copy as nested dicts would take ten times the memory.
         self.events.add({"id": letter.event_id, "type": type_, "created": envelope["created"], "letter": letter})
-        if self.signer.url:
+        if self.signer.wants(type_):
             self.desk.submit(letter)
         return letter
 

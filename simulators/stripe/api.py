@@ -48,6 +48,7 @@ class StripeApi:
 
     async def _serve(self, operation: Operation, request: Request) -> Response:
         request_id = "req_" + token(14)
+        self._account.agenda.run_due()
         try:
             body = await request.body() if operation.verb == "POST" else b""
             raw = body.decode() if operation.verb == "POST" else request.url.query

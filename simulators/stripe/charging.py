@@ -145,14 +145,7 @@ def _process(account: Account, intent: Object, method_id: str, method: Method) -
     account.emit("payment_intent.processing", intent)
     account.intent_changed(intent)
     if account.settings.auto:
-        account.agenda.after(
-            account.settings.auto_settle_seconds, partial(_settle_later, account, intent, method.settles)
-        )
-
-
-def _settle_later(account: Account, intent: Object, succeed: bool) -> None:
-    if intent["status"] == "processing":
-        settle(account, intent, succeed)
+        account.agenda.after(account.settings.auto_settle_seconds, partial(settle, account, intent, method.settles))
 
 
 def _decline(account: Account, intent: Object, method_id: str, method: Method) -> None:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from ..shared.refusal import Refusal
+
 _DOC = "https://docs.stripe.com/error-codes/"
 
 
-class StripeError(Exception):
+class StripeError(Refusal):
     """An answer other than 200; `kept` says whether an idempotency key remembers it (F-9)."""
 
     def __init__(self, status: int, type_: str, message: str, *, kept: bool = True, **fields: Any) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from ..shared.clock import SimulatorClock
 from ..shared.webhooks import Post
@@ -20,6 +21,11 @@ class Signer:
     url: str
     secrets: str
     clock: SimulatorClock
+    types: str = "*"
+
+    def wants(self, type_: str) -> bool:
+        """Whether the endpoint is subscribed to this type (Stripe's `enabled_events`)."""
+        return bool(self.url) and any(fnmatchcase(type_, wanted.strip()) for wanted in self.types.split(","))
 
     def header(self, body: bytes, forgery: str | None = None) -> str:
         """`t=..,v1=..` over `"{t}.{body}"` (F-1); `forgery` makes it wrong, stale or from the future."""

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..shared.faults import TRANSPORT
 from ..shared.hangup import NoAnswer
 from .account import Account
 from .checkout import Checkout, return_url
@@ -25,6 +24,8 @@ button{padding:.6rem 1rem;margin:.3rem 0;width:100%}input,select{width:100%;padd
 li{display:flex;justify-content:space-between}ul{padding:0}.note{color:#a00}</style></head>
 <body><p>Simulated Stripe Checkout: no real card is charged.</p>
 <ul>$lines</ul><h1>$amount</h1><p class="note" role="alert">$note</p>$forms</body></html>""")
+
+_TIMEOUTS = frozenset({"timeout_before", "timeout_after"})
 
 _PAY = """<form method="post"><label>Card number
 <input name="card_number" value="4242 4242 4242 4242" inputmode="numeric" autocomplete="off"></label>
@@ -60,7 +61,7 @@ class HostedPage:
         try:
             row = self._account.sessions.get(identifier)
             fault = self._account.faults.take_api(
-                "stripe", "checkout.sessions.pay", self._account.owner(row), TRANSPORT - {"error_after"}
+                "stripe", "checkout.sessions.pay", self._account.owner(row), _TIMEOUTS
             )
             if fault is not None and fault.kind == "timeout_before":
                 return NoAnswer(close=fault.answer == "close")

@@ -56,9 +56,11 @@ def create(account: Account, params: Params) -> Object:
     account.emit("refund.created", row)
     account.emit("charge.refunded", charge)
     if behaviour == "fails":
-        account.agenda.after(account.settings.auto_settle_seconds, partial(_fail_later, account, row))
+        account.agenda.after(
+            account.settings.auto_settle_seconds, partial(fail, account, row, "expired_or_canceled_card")
+        )
     elif behaviour == "pending" and account.settings.auto:
-        account.agenda.after(account.settings.auto_settle_seconds, partial(_settle_later, account, row))
+        account.agenda.after(account.settings.auto_settle_seconds, partial(settle, account, row))
     return row
 
 
@@ -92,16 +94,6 @@ def fail(account: Account, row: Object, reason: str) -> Object:
     _announce(account, row)
     account.emit("refund.failed", row)
     return row
-
-
-def _fail_later(account: Account, row: Object) -> None:
-    if row["status"] != "failed":
-        fail(account, row, "expired_or_canceled_card")
-
-
-def _settle_later(account: Account, row: Object) -> None:
-    if row["status"] == "pending":
-        settle(account, row)
 
 
 def _announce(account: Account, row: Object) -> None:

@@ -51,6 +51,16 @@ async def test_two_secrets_sign_while_they_are_rolled(
         assert stripe.Webhook.construct_event(body, headers["stripe-signature"], secret)
 
 
+async def test_only_subscribed_types_are_sent(
+    sdk: stripe.StripeClient, sim: RunningSimulators, receiver: Receiver
+) -> None:
+    await sim.client.webhooks.configure(stripe_types="payment_intent.succeeded, refund.*")
+    await pay(sdk)
+    await sim.client.webhooks.deliver()
+    assert types(receiver) == [PAID]
+    assert len((await sdk.v1.events.list_async()).data) == 3
+
+
 async def test_a_refused_delivery_is_retried_with_a_new_stamp(
     sdk: stripe.StripeClient, sim: RunningSimulators, receiver: Receiver
 ) -> None:

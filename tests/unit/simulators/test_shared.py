@@ -5,6 +5,7 @@ import pytest
 from simulators.shared.clock import Agenda, SimulatorClock, iso
 from simulators.shared.faults import TRANSPORT, ApiFault, FaultBook, WebhookFault
 from simulators.shared.limits import RateLimit
+from simulators.shared.refusal import Refusal
 from simulators.stripe.money import shown
 
 
@@ -26,6 +27,19 @@ def test_the_agenda_runs_in_order_of_time_and_then_of_entry() -> None:
     assert (agenda.run_due(), agenda.next_due()) == (0, 10)
     clock.advance(15)
     assert (agenda.run_due(), done, agenda.next_due()) == (3, ["first", "added"], 20)
+
+
+def test_a_plan_that_no_longer_fits_is_dropped() -> None:
+    clock = SimulatorClock(lambda: 0.0)
+    agenda = Agenda(clock)
+    done: list[str] = []
+
+    def refuse() -> None:
+        raise Refusal
+
+    agenda.at(0, refuse)
+    agenda.at(0, lambda: done.append("next"))
+    assert (agenda.run_due(), done) == (2, ["next"])
 
 
 def test_times_are_written_in_utc() -> None:
