@@ -1,0 +1,120 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.db import Database
+from services.chassis.jobs import Job, JobRunner
+from services.chassis.telemetry import current_traceparent
+from services.chassis.testing import wait_until
+
+pytestmark = pytest.mark.requirement("S-16")
+
+SHORT = timedelta(milliseconds=300)
+
+
+def job(run_once: Callable[[], Awaitable[int]], interval: timedelta = timedelta(hours=1)) -> Job:
+    return Job("expiry", run_once, interval)
+
+
+@asynccontextmanager
+async def running(runner: JobRunner) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(runner.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+
+async def nothing() -> int:
+    return 0
+
+
+async def test_a_job_runs_at_once_again_while_there_is_work_and_then_after_its_interval(db: Database) -> None:
+    left = [3, 2, 1, 0, 0]
+
+    async def work() -> int:
+        assert current_traceparent()
+        return left.pop(0)
+
+    runner = JobRunner(db, [job(work)])
+    assert not runner.ready()
+    async with running(runner):
+        await wait_until(lambda: len(left) == 1)
+        assert runner.ready()
+    assert left == [0]
+
+
+async def test_one_process_has_the_lease_and_gives_it_back_at_its_end(db: Database) -> None:
+    one, two = JobRunner(db, []), JobRunner(db, [])
+    assert await one.run_once(job(nothing)) == 0
+    assert await two.run_once(job(nothing)) is None
+    assert await one.run_once(job(nothing)) == 0
+    assert await db.fetchval("SELECT fence FROM job_leases") == 1
+    async with running(JobRunner(db, [job(nothing)])):
+        assert await two.run_once(job(nothing)) is None
+    await db.fetch("UPDATE job_leases SET lease_until = clock_timestamp() - interval '1 ms'")
+    holder = JobRunner(db, [job(nothing)])
+    async with running(holder):
+        await wait_until(lambda: db.fetchval("SELECT fence = 2 AND lease_until > clock_timestamp() FROM job_leases"))
+    assert await two.run_once(job(nothing)) == 0
+    assert await db.fetchval("SELECT fence FROM job_leases") == 3
+
+
+async def test_the_lease_is_renewed_while_the_job_runs(db: Database) -> None:
+    done = asyncio.Event()
+
+    async def long() -> int:
+        await done.wait()
+        return 1
+
+    runner = JobRunner(db, [], lease=SHORT)
+    work = asyncio.create_task(runner.run_once(job(long)))
+    await wait_until(lambda: db.fetchval("SELECT count(*) FROM job_leases"))
+    first = await db.fetchval("SELECT lease_until FROM job_leases")
+    await wait_until(lambda: db.fetchval("SELECT clock_timestamp() > $1::timestamptz + interval '100 ms'", first))
+    assert await JobRunner(db, []).run_once(job(nothing)) is None
+    done.set()
+    assert await work == 1
+
+
+async def test_a_job_whose_lease_was_taken_over_is_stopped(db: Database) -> None:
+    stopped = asyncio.Event()
+
+    async def endless() -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return 0
+
+    runner = JobRunner(db, [], lease=SHORT)
+    work = asyncio.create_task(runner.run_once(job(endless)))
+    await wait_until(lambda: db.fetchval("SELECT count(*) FROM job_leases"))
+    await db.fetch("UPDATE job_leases SET holder = 'another', lease_until = clock_timestamp() + interval '1 h'")
+    assert await asyncio.wait_for(work, 5) is None
+    assert stopped.is_set()
+
+
+async def test_a_job_that_fails_is_tried_again_and_shows(db: Database) -> None:
+    tries = 0
+
+    async def broken() -> int:
+        nonlocal tries
+        tries += 1
+        if tries <= 5:
+            raise ValueError("a bug")
+        await go_on.wait()
+        return 0
+
+    go_on = asyncio.Event()
+    runner = JobRunner(db, [job(broken, timedelta(milliseconds=1)), Job("other", nothing, timedelta(milliseconds=1))])
+    async with running(runner):
+        await wait_until(lambda: tries == 6)
+        assert not runner.ready()
+        go_on.set()
+        await wait_until(runner.ready)
