@@ -15,6 +15,7 @@ from services.payments.config import PaymentsSettings
 from services.payments.store import webhooks as stored
 from services.payments.usecases import followup, reconcile, unmatched, webhooks
 from services.payments.usecases.decisions import Context
+from services.payments.usecases.reconcile import Batch
 
 log = get_logger(__name__)
 _LIMIT: Final = 100
@@ -88,6 +89,6 @@ class PaymentsJobs:
         now = self._context.clock.now()
         return await self._database.run(lambda tx: stored.purge(tx, now, keep, _PURGE_LIMIT))
 
-    async def _intake(self, batch: reconcile.Batch) -> list[webhooks.Result]:
+    async def _intake(self, batch: Batch) -> list[webhooks.Result]:
         """One by one: a bad event must not stop the others, and the reconciler is in no hurry."""
         return [result for one in batch for result in await webhooks.ingest(self._database, self._context, [one])]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.chassis import incidents, operations, outbox
+from services.chassis import operations, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.chassis.ids import new_id
+from services.chassis.incidents import Incident, open_incidents
 from services.payments import domain, published
 from services.payments.providers.base import Checkout, Provider
 from services.payments.store import payables
@@ -45,7 +46,7 @@ class _Written:
     causes: dict[str, list[str]] = field(default_factory=dict)
     events: list[outbox.OutgoingEvent] = field(default_factory=list)
     planned: list[operations.PlannedOperation] = field(default_factory=list)
-    incidents: list[tuple[incidents.Incident, int, str]] = field(default_factory=list)
+    found: list[tuple[Incident, int, str]] = field(default_factory=list)
 
 
 async def apply(
@@ -75,8 +76,8 @@ async def decide(
     ]
     await payables.save(tx, changes, context.provider.name)
     await operations.plan(tx, written.planned)
-    opened = {i.id for i in await incidents.open_incidents(tx, [incident for incident, _, _ in written.incidents])}
-    for incident, version, caused_by in written.incidents:
+    opened = {i.id for i in await open_incidents(tx, [incident for incident, _, _ in written.found])}
+    for incident, version, caused_by in written.found:
         if incident.id in opened:
             written.events.append(published.incident_raised(incident, version, caused_by, now))
     await outbox.append(tx, written.events)
@@ -100,9 +101,9 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     at = getattr(step.cause, "occurred_at", now)
     written.events.extend(published.facts_of(decision, step.caused_by, at, now))
     written.planned.extend(_planned(context, decision, step, plan, now) for plan in decision.operations)
-    for found in decision.incidents:
-        incident = incidents.Incident(found.kind, found.subject, now, step.order_id, dict(found.details))
-        written.incidents.append((incident, decision.payable.version, step.caused_by))
+    for seen in decision.incidents:
+        incident = Incident(seen.kind, seen.subject, now, step.order_id, dict(seen.details))
+        written.found.append((incident, decision.payable.version, step.caused_by))
     return decision
 
 

@@ -93,7 +93,7 @@ async def _heal(database: Database, context: Context, batch: Sequence[Shown], re
         )
         now = context.clock.now()
         lost = [
-            incidents.Incident(UNMATCHED, shown.seen.object_id, now, order_id, {"state": shown.word})
+            incidents.Incident(UNMATCHED, shown.seen.money_id, now, order_id, {"state": shown.word})
             for order_id, shown in placed
             if order_id and order_id not in known and shown.seen.state is not domain.AttemptState.CANCELED
         ]

@@ -200,4 +200,6 @@ def _incident(one: _Read, now: datetime) -> incidents.Incident:
 
 
 def _subject(one: _Read) -> str:
-    return one.stored.event_id
+    """The payment that it is about: several events of one payment are one incident."""
+    fact = one.event.facts[0]
+    return fact.money_id if isinstance(fact, domain.AttemptSeen) else fact.payment_id

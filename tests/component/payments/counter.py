@@ -1,0 +1,208 @@
+"""A payments service without its processes: its doors, its jobs, and Stripe's simulator behind it.
+
+Why: a test says what a caller, a customer, the provider or time does, and then looks at rows and events.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from google.protobuf.message import Message
+from onefold.common.v1 import common_pb2
+from onefold.orders.v1 import orders_events_pb2 as orders_pb2
+from onefold.payments.v1 import payments_pb2
+from onefold.payments.v1 import payments_service_pb2 as service_pb2
+from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
+
+from services.chassis.clock import ManualClock
+from services.chassis.db import Database
+from services.chassis.ids import new_id
+from services.chassis.inbox import IncomingEvent, claim, decode, record
+from services.chassis.operations import OperationRunner
+from services.chassis.outbox import outgoing
+from services.chassis.testing import open_database, serving
+from services.payments.config import PaymentsSettings
+from services.payments.events import CONSUMER, handler
+from services.payments.jobs import PaymentsJobs
+from services.payments.providers.stripe import StripeProvider
+from services.payments.rpc import PaymentsServicer
+from services.payments.usecases.calls import provider_calls
+from services.payments.usecases.decisions import Context
+from simulators.app import RunningSimulators
+
+KEY = "sk_test_onefold"
+TIMEOUT_S = 10.0
+CLAIM_LEASES = "UPDATE operations SET lease_until = NULL, next_try_at = planned_at"
+
+
+@dataclass(frozen=True)
+class Counter:
+    """The service, its provider and what a test asks of them."""
+
+    database: Database
+    settings: PaymentsSettings
+    clock: ManualClock
+    context: Context
+    runner: OperationRunner
+    servicer: PaymentsServicer
+    stub: service_grpc.PaymentsServiceStub
+    sim: RunningSimulators
+
+    @property
+    def jobs(self) -> PaymentsJobs:
+        return PaymentsJobs(self.database, self.settings, self.context, self.runner)
+
+    async def create(
+        self, order_id: str, amount: int = 1_000, currency: str = "USD", *, request_id: str = "", **more: Any
+    ) -> service_pb2.CreatePaymentResponse:
+        """CreatePayment by an intent, or as `more` says."""
+        more.setdefault("flow", payments_pb2.FLOW_INTENT)
+        request = service_pb2.CreatePaymentRequest(
+            request_id=request_id or new_id(),
+            order_id=order_id,
+            due=common_pb2.Money(amount_minor=amount, currency=currency),
+            order_number="7K3M92QXTF",
+            **more,
+        )
+        return await self.stub.CreatePayment(request, timeout=TIMEOUT_S)
+
+    async def get(self, order_id: str) -> service_pb2.GetPaymentResponse:
+        return await self.stub.GetPayment(service_pb2.GetPaymentRequest(order_id=order_id), timeout=TIMEOUT_S)
+
+    async def ingest(self, *bodies: bytes) -> list[str]:
+        """IngestWebhooks; the outcomes by name."""
+        webhooks = [service_pb2.Webhook(source="stripe", body=body) for body in bodies]
+        request = service_pb2.IngestWebhooksRequest(webhooks=webhooks)
+        response = await self.stub.IngestWebhooks(request, timeout=TIMEOUT_S)
+        names = service_pb2.WebhookOutcome.Name
+        return [names(result.outcome).removeprefix("WEBHOOK_OUTCOME_") for result in response.results]
+
+    async def webhooks(self) -> list[bytes]:
+        """Everything the provider has told so far, oldest first, as bodies."""
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            url = f"{self.sim.stripe_url}/v1/events"
+            answer = await client.get(url, params={"limit": 100}, headers={"Authorization": f"Bearer {KEY}"})
+            return [json.dumps(event).encode() for event in reversed(answer.json()["data"])]
+
+    async def tell(self) -> list[str]:
+        """Deliver everything the provider has told so far."""
+        return await self.ingest(*await self.webhooks())
+
+    async def hear(self, *messages: Message) -> dict[str, str]:
+        """Events of orders, as the consumer would apply them; type -> outcome."""
+        events = [_incoming(message, offset) for offset, message in enumerate(messages)]
+        async with self.database.transaction() as tx:
+            fresh = await claim(tx, CONSUMER, events)
+            outcomes = await handler(self.context)(tx, fresh)
+            await record(tx, CONSUMER, outcomes)
+        return {event.type.rpartition(".")[2]: outcomes[event.id].value for event in events}
+
+    async def said(self, order_id: str) -> list[Message]:
+        """The events about an order so far, in order."""
+        rows = await self.database.fetch(
+            "SELECT id::text, type, payload FROM outbox WHERE aggregateid = $1 ORDER BY position", order_id
+        )
+        return [decode(_event(row["id"], row["type"], order_id, row["payload"])) for row in rows]
+
+    async def names(self, order_id: str) -> list[str]:
+        """Their names."""
+        return [message.DESCRIPTOR.name for message in await self.said(order_id)]
+
+    async def pay(self, order_id: str, method: str = "pm_card_visa", **more: Any) -> str:
+        """Create, and have the customer pay; the intent's id."""
+        created = await self.create(order_id, **more)
+        await self.sim.client.stripe.confirm(created.client_secret, method)
+        return created.attempt.provider_object_id
+
+    async def settle_operations(self) -> None:
+        """Run what is due until nothing is."""
+        while await self.jobs.run_operations():
+            pass
+
+    async def release_leases(self) -> None:
+        """As if every lease of a dead sender had run out."""
+        await self.database.fetch(CLAIM_LEASES + " WHERE settled_at IS NULL")
+
+    async def open_incidents(self) -> list[str]:
+        """Kinds of the open incidents."""
+        rows = await self.database.fetch("SELECT kind FROM incidents WHERE state = 'OPEN' ORDER BY kind")
+        return [row["kind"] for row in rows]
+
+
+@asynccontextmanager
+async def open_counter(
+    settings: PaymentsSettings, sim: RunningSimulators, clock: ManualClock | None = None
+) -> AsyncIterator[Counter]:
+    """One process' worth of payments."""
+    clock = clock or ManualClock(datetime.now(UTC))
+    provider = StripeProvider(
+        KEY, api_base=sim.stripe_url, public_origin="https://shop.test", timeout=settings.provider_timeout
+    )
+    async with open_database(settings) as database:
+        context = Context(provider, clock, settings.rules)
+        runner = OperationRunner(
+            database, http_timeout=settings.provider_timeout, clock=clock, calls=provider_calls(context)
+        )
+        servicer = PaymentsServicer(database, settings, context, runner)
+        add = service_grpc.add_PaymentsServiceServicer_to_server
+        async with serving(settings, {add: servicer}) as channel:
+            stub = service_grpc.PaymentsServiceStub(channel)
+            yield Counter(database, settings, clock, context, runner, servicer, stub, sim)
+        await servicer.close()
+        await runner.close()
+    await provider.close()
+
+
+def money(amount: int, currency: str = "USD") -> common_pb2.Money:
+    return common_pb2.Money(amount_minor=amount, currency=currency)
+
+
+def cancellation(order_id: str, cancellation_id: str = "") -> orders_pb2.PaymentCancellationRequested:
+    return orders_pb2.PaymentCancellationRequested(
+        context=common_pb2.EventContext(order_id=order_id), cancellation_id=cancellation_id or new_id()
+    )
+
+
+def refund(order_id: str, amount: int, refund_id: str = "", **more: Any) -> orders_pb2.RefundRequested:
+    return orders_pb2.RefundRequested(
+        context=common_pb2.EventContext(order_id=order_id),
+        refund_id=refund_id or new_id(),
+        amount=money(amount, more.pop("currency", "USD")),
+        **more,
+    )
+
+
+def placed(order_id: str, amount: int = 1_000, currency: str = "USD") -> orders_pb2.OrderCreated:
+    return orders_pb2.OrderCreated(
+        context=common_pb2.EventContext(order_id=order_id), total=money(amount, currency)
+    )
+
+
+def capture(order_id: str, amount: int, request_id: str = "") -> orders_pb2.PaymentCaptureRequested:
+    return orders_pb2.PaymentCaptureRequested(
+        context=common_pb2.EventContext(order_id=order_id), request_id=request_id or new_id(), amount=money(amount)
+    )
+
+
+def _incoming(message: Message, offset: int) -> IncomingEvent:
+    out = outgoing(message, key="", now=datetime.now(UTC) + timedelta())
+    return _event(out.id, out.type, "", out.payload, offset)
+
+
+def _event(event_id: str, kind: str, key: str, payload: bytes, offset: int = 0) -> IncomingEvent:
+    return IncomingEvent(
+        id=event_id,
+        type=kind,
+        source="test",
+        time=datetime.now(UTC),
+        key=key,
+        topic="onefold.orders.v1",
+        partition=0,
+        offset=offset,
+        traceparent="",
+        payload=payload,
+    )
