@@ -63,8 +63,11 @@ def breaches(rows: Sequence[Row], tests: Mapping[str, Sequence[str]]) -> list[st
     """What makes the command fail, one line each."""
     missing = [f"no test names {row.number}: {row.title}" for row in rows if row.due and not tests.get(row.number)]
     known = {row.number for row in rows}
-    unknown = [f"{places[0]} names {number}, which is not in {PAGE.name}" for number, places in tests.items()
-               if number not in known]
+    unknown = [
+        f"{places[0]} names {number}, which is not in {PAGE.name}"
+        for number, places in tests.items()
+        if number not in known
+    ]
     return missing + unknown
 
 

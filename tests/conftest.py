@@ -3,6 +3,7 @@
 Why: tests share one PostgreSQL and one Kafka per run, started only when the first test wants them, and nothing else.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ RUN = pytest.StashKey[shared.Run]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the run in the process that the developer started; workers find it through the environment."""
-    if not hasattr(config, "workerinput"):
+    if shared.RUN_VARIABLE not in os.environ:
         config.stash[RUN] = shared.Run()
 
 

@@ -97,7 +97,7 @@ class Stack:
     def start_process(self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> Child:
         """Start one process and do not wait: that of the Procfile, or any `command`; `extra` variables are its own."""
         command = command or self.commands[name]
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         child = Child(
             name,
             [sys.executable, *command[1:]] if command[0] == "python" else command,
