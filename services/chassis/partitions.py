@@ -40,7 +40,5 @@ async def keep_partitions(
     changed: int = 0
     for table in tables:
         changed += await database.fetchval(_CREATE, table.name, _AHEAD)
-        changed += await database.fetchval(
-            _DROP, table.name, keep_days, table.closed_at
-        )
+        changed += await database.fetchval(_DROP, table.name, keep_days, table.closed_at)
     return changed

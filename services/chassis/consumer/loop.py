@@ -73,7 +73,7 @@ class Consumer:
         self._progress_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop`. Broken plumbing is waited out; too many parked keys halt it, not ready, for a person."""
+        """Consume until `stop`. Broken plumbing is waited out; too many parked keys halt it for a person."""
         back_off = _BACK_OFF_S[0]
         try:
             while not stop.is_set():

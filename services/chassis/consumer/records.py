@@ -20,7 +20,9 @@ class Record(Protocol):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Iterable[tuple[str, bytes]]
+
+    @property
+    def headers(self) -> Iterable[tuple[str, bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,7 @@ class Settler:
         self, operation: Operation, state: OperationState, pause: timedelta, error: str, **flags: bool
     ) -> None:
         next_try_at = self._clock.now() + pause
-        await self._database.run(
-            lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags)
-        )
+        await self._database.run(lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags))
 
     async def _through_broken_plumbing(self, body: Callable[[Transaction], Awaitable[None]]) -> None:
         """The answer is in our hands: store it while the lease lasts; after that whoever takes over looks it up."""

@@ -77,9 +77,7 @@ async def apply(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str
 
 async def effects(db: Database, key: str | None = None) -> list[str]:
     """Ids of the events that had their effect, in the order of their effects, with every repetition."""
-    rows = await db.fetch(
-        "SELECT event_id FROM effects WHERE $1::text IS NULL OR key = $1 ORDER BY place", key
-    )
+    rows = await db.fetch("SELECT event_id FROM effects WHERE $1::text IS NULL OR key = $1 ORDER BY place", key)
     return [row["event_id"] for row in rows]
 
 

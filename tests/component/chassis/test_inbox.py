@@ -105,9 +105,7 @@ async def test_partitions_are_made_ahead_and_ids_are_unique_across_them(db: Data
 
 
 @pytest.mark.requirement("S-28")
-async def test_old_partitions_are_dropped_by_the_serving_role_and_young_rows_stay(
-    db: Database, access: Access
-) -> None:
+async def test_old_partitions_are_dropped_by_the_serving_role_and_young_rows_stay(db: Database, access: Access) -> None:
     old = datetime.now(UTC) - timedelta(days=120)
     await add_partition(access, "inbox", old)
     young = event(id=new_id())
@@ -146,8 +144,7 @@ async def add_partition(access: Access, table: str, moment: datetime) -> None:
     bounds = [f"{int((first + timedelta(days=days)).timestamp() * 1000):012x}".ljust(32, "0") for days in (0, 30)]
     owner = await asyncpg.connect(access.owner)
     try:
-        await owner.execute(
-            f"CREATE TABLE {table}_{first:%Y%m%d} PARTITION OF {table} FOR VALUES FROM ('{bounds[0]}') TO ('{bounds[1]}')"
-        )
+        values = f"FROM ('{bounds[0]}') TO ('{bounds[1]}')"
+        await owner.execute(f"CREATE TABLE {table}_{first:%Y%m%d} PARTITION OF {table} FOR VALUES {values}")
     finally:
         await owner.close()

@@ -4,7 +4,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from services.chassis.db import Database
+from services.chassis.db import Database, Transaction
 from services.chassis.incidents import (
     Incident,
     IncidentState,
@@ -38,9 +38,7 @@ async def test_an_incident_is_open_once_per_kind_and_subject(db: Database) -> No
 
 async def test_of_two_rivals_one_opens_it(db: Database) -> None:
     subjects = [f"pi_{number}" for number in range(200)]
-    both = await asyncio.gather(
-        opened(db, *map(incident, subjects)), opened(db, *map(incident, reversed(subjects)))
-    )
+    both = await asyncio.gather(opened(db, *map(incident, subjects)), opened(db, *map(incident, reversed(subjects))))
     assert sorted(len(one) for one in both) == [0, 200]
 
 
@@ -66,10 +64,10 @@ async def test_a_person_resolves_it_once(db: Database) -> None:
     assert resolved.details == {"amount": 5}
     assert await db.run(lambda tx: resolve(tx, one.id, "again", "bob")) is None
     with pytest.raises(asyncpg.CheckViolationError):
-        await db.run(lambda tx: _resolve_without_a_word(tx))
+        await db.run(_resolve_without_a_word)
 
 
-async def _resolve_without_a_word(tx: asyncpg.Connection) -> None:
+async def _resolve_without_a_word(tx: Transaction) -> None:
     (one,) = await open_incidents(tx, [incident("pi_3")])
     await resolve(tx, one.id, "", "ada")
 

@@ -103,16 +103,16 @@ async def read(db: Database, operation_id: str) -> Operation:
 
 async def end_lease(db: Database) -> None:
     """What waiting would do."""
-    await db.fetch("UPDATE operations SET lease_until = clock_timestamp() - interval '1 ms' WHERE lease_until IS NOT NULL")
+    await db.fetch(
+        "UPDATE operations SET lease_until = clock_timestamp() - interval '1 ms' WHERE lease_until IS NOT NULL"
+    )
 
 
 async def effects(db: Database) -> list[str]:
     return [row["key"] for row in await db.fetch("SELECT key FROM effects ORDER BY place")]
 
 
-async def test_what_was_planned_is_sent_as_stored_and_settled_with_its_effect(
-    db: Database, clock: ManualClock
-) -> None:
+async def test_what_was_planned_is_sent_as_stored_and_settled_with_its_effect(db: Database, clock: ManualClock) -> None:
     provider = Provider()
     operation_id = await planned(db)
     operation = await runner(db, clock, provider).run_now(operation_id)
@@ -143,9 +143,7 @@ async def test_a_number_is_planned_once(db: Database, clock: ManualClock) -> Non
     assert operation_id("create", "no uuid", 1).startswith("00000000-0000-7")
 
 
-async def test_it_is_marked_sent_before_it_is_sent_and_no_transaction_is_open(
-    db: Database, clock: ManualClock
-) -> None:
+async def test_it_is_marked_sent_before_it_is_sent_and_no_transaction_is_open(db: Database, clock: ManualClock) -> None:
     seen: list[Any] = []
 
     async def look(operation: Operation) -> dict[str, Any]:
@@ -199,9 +197,7 @@ async def test_a_refusal_fails_it_with_its_code(db: Database, clock: ManualClock
     assert await effects(db) == ["FAILED"]
 
 
-async def test_what_was_surely_not_executed_is_sent_again_without_a_look_up(
-    db: Database, clock: ManualClock
-) -> None:
+async def test_what_was_surely_not_executed_is_sent_again_without_a_look_up(db: Database, clock: ManualClock) -> None:
     provider = Provider(Retryable("429"), Retryable("429", after=timedelta(seconds=30)))
     runs = runner(db, clock, provider, back_off=BackOff(first=timedelta(seconds=2)))
     operation = await runs.run_now(await planned(db))

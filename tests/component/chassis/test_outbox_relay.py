@@ -23,9 +23,7 @@ pytestmark = [pytest.mark.requirement("S-24"), pytest.mark.requirement("R-5.2")]
 
 @pytest.fixture
 def settings(access: Access, kafka_bootstrap: str, topic_prefix: str) -> ServiceSettings:
-    return settings_for(
-        ServiceSettings, access.serving, kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix
-    )
+    return settings_for(ServiceSettings, access.serving, kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
 
 
 async def append_now(db: Database, *events: OutgoingEvent) -> None:
@@ -115,7 +113,9 @@ async def test_a_long_outbox_is_drained_once_and_in_order_per_key(db: Database, 
 
 
 async def test_large_events_are_spread_over_batches(db: Database, settings: ServiceSettings) -> None:
-    large = [OutgoingEvent(event.id, event.type, "one", b"x" * 500_000, event.occurred_at, "") for event in map(sent, "abc")]
+    large = [
+        OutgoingEvent(event.id, event.type, "one", b"x" * 500_000, event.occurred_at, "") for event in map(sent, "abc")
+    ]
     await append_now(db, *large)
     relay = Relay(settings, TOPIC)
     try:
@@ -170,7 +170,9 @@ async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
     try:
         with monkeypatch.context() as once:
             once.setattr(Publisher, "publish", publish_and_lose_the_session)
-            with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncpg.AdminShutdownError)):
+            with pytest.raises(
+                (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncpg.AdminShutdownError)
+            ):
                 await relay.run_once()
         assert await unsent(db) == [event.id for event in events]
         assert not relay.ready()

@@ -22,8 +22,8 @@ from services.chassis.consumer import (
 from services.chassis.consumer.apply import Applier, Item
 from services.chassis.consumer.records import Unreadable
 from services.chassis.db import Database, Transaction
-from services.chassis.incidents import list_open
 from services.chassis.inbox import IncomingEvent, Outcome
+from services.chassis.incidents import list_open
 from services.chassis.testing import open_database, wait_until
 from tests.component.chassis.messaging import CONSUMER, POISON, TOPIC, apply, effects, event, inbox_rows
 
@@ -41,9 +41,7 @@ def ids(*events: Item) -> list[str]:
 
 
 @pytest.mark.requirement("S-25")
-async def test_a_batch_is_applied_once_in_one_transaction_and_in_offset_order(
-    db: Database, clock: ManualClock
-) -> None:
+async def test_a_batch_is_applied_once_in_one_transaction_and_in_offset_order(db: Database, clock: ManualClock) -> None:
     events = [event(f"order-{offset % 3}", offset) for offset in range(9)]
     batches: list[Sequence[IncomingEvent]] = []
 
