@@ -74,6 +74,7 @@ class _Job:
     letter: Letter
     attempt: int = 0
     fault: str | None = None
+    round: int = 0
 
 
 @dataclass
@@ -91,6 +92,7 @@ class WebhookDesk:
     _queue: list[tuple[float, int, _Job]] = field(default_factory=list)
     _held: dict[tuple[str, str | None], list[_Job]] = field(default_factory=dict)
     _sequence: int = 0
+    _rounds: int = 0
     _http: httpx.AsyncClient | None = None
 
     def submit(self, letter: Letter) -> None:
@@ -133,16 +135,17 @@ class WebhookDesk:
     async def deliver(self, late: bool = False) -> Report:
         """Send all that is due (with `late`: all there is), each once, in order, one at a time."""
         sent = failed = 0
-        tried: set[int] = set()
+        self._rounds += 1
+        this_round = self._rounds
         while True:
-            job = self._pop(tried, late)
+            job = self._pop(this_round, late)
             if job is None:
                 if not self._held:
                     return Report(sent, failed, self.waiting())
                 for key in list(self._held):
                     self._release(key)
                 continue
-            tried.add(id(job))
+            job.round = this_round
             if await self._send(job):
                 sent += 1
             else:
@@ -178,7 +181,7 @@ class WebhookDesk:
 
     async def _next(self) -> _Job:
         while True:
-            job = self._pop(frozenset(), late=False)
+            job = self._pop(None, late=False)
             if job is not None:
                 return job
             self.changed.clear()
@@ -191,13 +194,13 @@ class WebhookDesk:
         heapq.heappush(self._queue, (due, self._sequence, job))
         self.changed.set()
 
-    def _pop(self, tried: set[int] | frozenset[int], late: bool) -> _Job | None:
+    def _pop(self, this_round: int | None, late: bool) -> _Job | None:
         """The next due job; those already tried in this round stay queued."""
         skipped: list[tuple[float, int, _Job]] = []
         found: _Job | None = None
         while self._queue and (late or self._queue[0][0] <= self.clock.now()):
             entry = heapq.heappop(self._queue)
-            if id(entry[2]) in tried:
+            if entry[2].round == this_round:
                 skipped.append(entry)
                 continue
             found = entry[2]

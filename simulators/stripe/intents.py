@@ -6,7 +6,7 @@ from .errors import parameter_invalid, rate_limited, refused, unexpected_state
 from .forms import Params
 from .objects import Object, payment_intent
 
-# F-7: only in these states, and never when a Checkout session owns it.
+# F-7: only in these states, and never while an open Checkout session owns it.
 CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture")
 PAYABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 UPDATES_PER_HOUR = 1_000
@@ -188,11 +188,11 @@ def cancel(account: Account, identifier: str, params: Params) -> Object:
     intent = account.intents.get(identifier, param="intent")
     if intent["status"] not in CANCELABLE:
         raise unexpected_state(intent, "cancel", ", ".join(CANCELABLE))
-    if intent["id"] in account.session_of and intent["status"] in PAYABLE:
-        session = account.session_of[intent["id"]]
+    session = account.sessions.rows.get(account.session_of.get(intent["id"], ""))
+    if session is not None and session["status"] == "open":
         message = (
             "You cannot cancel this PaymentIntent because it was created by a Checkout Session. "
-            f"To cancel it, expire the Checkout Session {session} instead."
+            f"To cancel it, expire the Checkout Session {session['id']} instead."
         )
         raise refused(message, "payment_intent_unexpected_state", payment_intent=dict(intent))
     charging.cancel(account, intent, reason)

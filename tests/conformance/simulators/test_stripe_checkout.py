@@ -94,6 +94,26 @@ async def test_an_async_payment_completes_the_session_unpaid(
     assert await events(sdk) == ["checkout.session.completed", f"checkout.session.{ending}"]
 
 
+async def test_after_a_failed_async_payment_the_intent_can_be_cancelled(
+    sdk: stripe.StripeClient, sim: RunningSimulators
+) -> None:
+    view = await sim.client.stripe.pay_session((await create(sdk)).id, "pm_usBankAccount_success")
+    await sim.client.stripe.settle(str(view.payment_intent), succeed=False)
+    assert (await sim.client.stripe.ledger("o-1")).payable == [view.payment_intent]
+    canceled = await sdk.v1.payment_intents.cancel_async(str(view.payment_intent))
+    assert (canceled.status, (await sim.client.stripe.ledger("o-1")).payable) == ("canceled", [])
+
+
+@pytest.mark.parametrize("kind", ["timeout_before", "timeout_after"])
+async def test_the_hosted_page_can_lose_its_answer(sdk: stripe.StripeClient, sim: RunningSimulators, kind: Any) -> None:
+    session = await create(sdk)
+    await sim.client.faults.api(vendor="stripe", operation="checkout.sessions.pay", kind=kind)
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        with pytest.raises(httpx.TransportError):
+            await browser.post(str(session.url), data={"action": "pay"})
+    assert (await sim.client.stripe.ledger("o-1")).times_charged == int(kind == "timeout_after")
+
+
 @pytest.mark.parametrize(("seconds", "fits"), [(1_700, False), (1_805, True), (86_390, True), (86_500, False)])
 async def test_a_session_expires_between_30_minutes_and_24_hours(
     sdk: stripe.StripeClient, sim: RunningSimulators, seconds: int, fits: bool

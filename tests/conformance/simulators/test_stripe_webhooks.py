@@ -78,6 +78,15 @@ async def test_a_refused_delivery_is_retried_with_a_new_stamp(
     assert [(entry.attempt, entry.status_code) for entry in log] == [(0, 500), (0, 200), (0, 200), (1, 200)]
 
 
+async def test_one_round_sends_everything_that_is_due(
+    sdk: stripe.StripeClient, sim: RunningSimulators, receiver: Receiver
+) -> None:
+    for _ in range(30):
+        await pay(sdk)
+    report = await sim.client.webhooks.deliver()
+    assert (report.sent, report.waiting, len(receiver.received)) == (90, 0, 90)
+
+
 @pytest.mark.parametrize(
     ("kind", "arrived"),
     [
