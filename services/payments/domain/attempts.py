@@ -145,7 +145,7 @@ def _find(draft: Draft, fact: AttemptSeen) -> Attempt | None:
     found = next((a for a in attempts if a.names(fact.session_id, fact.payment_id)), None)
     if found is not None:
         return found
-    ours = next((a for a in attempts if a.id == fact.attempt_id), None)
+    ours = next((a for a in attempts if a.id == fact.attempt_id and not a.ended), None)
     if ours is None:
         return None
     if ours.flow is Flow.CHECKOUT:
