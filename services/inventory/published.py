@@ -5,6 +5,7 @@ Why: calls, events and jobs lead to the same facts, and none of them should know
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -76,8 +77,9 @@ def item_message(item: domain.Item) -> inventory_pb2.Item:
     )
 
 
+@lru_cache(maxsize=64)
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment, or None where there is none."""
+    """The moment, or None where there is none. Shared: all events of a batch happen at one moment."""
     if moment is None:
         return None
     message = Timestamp()

@@ -1,9 +1,12 @@
 -- migrate:up
 
+-- The tables of one order have no foreign keys between them: one statement writes them together, and two keys made
+-- that statement twice as slow (6 of 13 ms for 256 orders).
+
 -- The root: one row per order, locked first by whatever touches the order (S-3).
 CREATE TABLE order_stock (
     order_id       text COLLATE "C" PRIMARY KEY CHECK (char_length(order_id) BETWEEN 1 AND 64),
-    version        bigint      NOT NULL DEFAULT 0 CHECK (version >= 0),
+    version        bigint      NOT NULL DEFAULT 1 CHECK (version >= 1),
     placed         boolean     NOT NULL DEFAULT false,  -- OrderCreated was seen
     released_round integer     NOT NULL DEFAULT 0,      -- a commit of this round, or of one before, is late
     created_at     timestamptz NOT NULL
@@ -12,7 +15,7 @@ CREATE TABLE order_stock (
 CREATE INDEX order_stock_not_placed ON order_stock (created_at) WHERE NOT placed;
 
 CREATE TABLE holds (
-    order_id    text COLLATE "C" NOT NULL REFERENCES order_stock ON DELETE CASCADE,
+    order_id    text COLLATE "C" NOT NULL,
     reservation integer NOT NULL CHECK (reservation >= 1),
     state       text    NOT NULL CHECK (state IN ('TENTATIVE', 'ATTACHED', 'COMMITTED', 'RELEASED', 'LAPSED')),
     lapses_at   timestamptz,
@@ -38,7 +41,6 @@ CREATE TABLE hold_lines (
     amount_minor bigint,
     currency     char(3),
     PRIMARY KEY (order_id, reservation, line),
-    FOREIGN KEY (order_id, reservation) REFERENCES holds ON DELETE CASCADE,
     CONSTRAINT hold_lines_committed_were_reserved CHECK (committed <= reserved),
     CONSTRAINT hold_lines_left_were_reserved CHECK (shipped + released <= reserved),
     CONSTRAINT hold_lines_shipped_were_committed CHECK (shipped <= committed),
@@ -48,7 +50,7 @@ CREATE TABLE hold_lines (
 
 -- Requests that were answered: each is answered once.
 CREATE TABLE stock_requests (
-    order_id    text COLLATE "C" NOT NULL REFERENCES order_stock ON DELETE CASCADE,
+    order_id    text COLLATE "C" NOT NULL,
     request_id  text COLLATE "C" NOT NULL,
     answered_at timestamptz NOT NULL,
     PRIMARY KEY (order_id, request_id)

@@ -23,14 +23,14 @@ async def lock_orders(
     `requests` are pairs of order id and request id.
     """
     roots = await tx.fetch(LOCK_ROOTS, list(order_ids), now)
-    known = {row["order_id"] for row in roots if row["version"]}
+    known = {row["order_id"] for row in roots if not row["is_new"]}
     holds = await _load_holds(tx, list(known)) if known else {}
     asked = [request for request in requests if request[0] in known]
     answered = await _load_answered(tx, asked) if asked else {}
     return {
         row["order_id"]: OrderStock(
             row["order_id"],
-            row["version"],
+            0 if row["is_new"] else row["version"],
             row["placed"],
             row["released_round"],
             holds.get(row["order_id"], ()),
@@ -54,13 +54,15 @@ async def save_orders(
         kept = set(map(id, old.holds))
         holds += ((order.order_id, hold) for hold in order.holds if id(hold) not in kept)
         requests += ((order.order_id, request) for request in order.answered - old.answered)
+    # A new root that only got its first hold is as it was inserted.
+    roots = [order for order in changed if order.version > 1 or order.placed or order.released_round]
     lines = [(order_id, hold.reservation, line) for order_id, hold in holds for line in hold.lines]
     await tx.execute(
         SAVE_ORDERS,
-        [order.order_id for order in changed],
-        [order.version for order in changed],
-        [order.placed for order in changed],
-        [order.released_round for order in changed],
+        [order.order_id for order in roots],
+        [order.version for order in roots],
+        [order.placed for order in roots],
+        [order.released_round for order in roots],
         [request[0] for request in requests],
         [request[1] for request in requests],
         [order_id for order_id, _ in holds],
@@ -79,7 +81,8 @@ async def orders_to_lapse(database: Database, consumer: str, now: datetime, limi
 
 async def delete_abandoned(tx: Transaction, before: datetime, limit: int) -> int:
     """Delete at most `limit` roots made before `before` that no order came to own and that hold nothing."""
-    return len(await tx.fetch(DELETE_ABANDONED, before, limit))
+    locked = await tx.fetch(LOCK_ABANDONED, before, limit)
+    return len(await tx.fetch(DELETE_ABANDONED, [row["order_id"] for row in locked])) if locked else 0
 
 
 async def _load_holds(tx: Transaction, order_ids: list[str]) -> dict[str, tuple[Hold, ...]]:
@@ -135,12 +138,12 @@ def _line_columns(lines: Sequence[tuple[str, int, HoldLine]]) -> list[list[Any]]
 
 
 # One statement makes, locks and reads: DO UPDATE waits for a rival and returns what the rival committed (F-26). Sorted,
-# so that two batches lock their roots in one order (S-4).
+# so that two batches lock their roots in one order (S-4). A row that was there before was locked, which xmax tells.
 LOCK_ROOTS = """
 INSERT INTO order_stock AS o (order_id, created_at)
 SELECT DISTINCT order_id, $2::timestamptz FROM unnest($1::text[]) AS r (order_id) ORDER BY order_id
 ON CONFLICT (order_id) DO UPDATE SET version = o.version
-RETURNING order_id, version, placed, released_round
+RETURNING order_id, version, placed, released_round, xmax = 0 AS is_new
 """
 
 # A statement of its own, after the lock: it sees what the transaction before us wrote (S-3).
@@ -158,14 +161,16 @@ SELECT order_id, request_id
 """
 
 # Holds in the order of their numbers: an order's old hold ends before its new one begins, or the index that allows
-# one live hold would refuse it.
+# one live hold would refuse it. Locked roots are written by conflict, too: it always goes by their key, while a join
+# would read the whole table as long as that looks cheap.
 SAVE_ORDERS = """
 WITH roots AS (
-    UPDATE order_stock o
-       SET version = r.version, placed = r.placed, released_round = r.released_round
+    INSERT INTO order_stock (order_id, version, placed, released_round, created_at)
+    SELECT order_id, version, placed, released_round, $11
       FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::integer[])
            AS r (order_id, version, placed, released_round)
-     WHERE o.order_id = r.order_id
+    ON CONFLICT (order_id) DO UPDATE
+       SET version = excluded.version, placed = excluded.placed, released_round = excluded.released_round
 ), requests AS (
     INSERT INTO stock_requests (order_id, request_id, answered_at)
     SELECT order_id, request_id, $11 FROM unnest($5::text[], $6::text[]) AS q (order_id, request_id)
@@ -197,15 +202,29 @@ SELECT order_id
 """
 
 # SKIP LOCKED: whoever works on an order keeps it.
+LOCK_ABANDONED = """
+SELECT order_id FROM order_stock r
+ WHERE NOT placed AND created_at < $1
+   AND NOT EXISTS (SELECT FROM holds h WHERE h.order_id = r.order_id
+                      AND h.state IN ('TENTATIVE', 'ATTACHED', 'COMMITTED'))
+ ORDER BY created_at
+ LIMIT $2
+   FOR UPDATE SKIP LOCKED
+"""
+
+# After the lock, so that a hold that was made until then is seen (S-3).
 DELETE_ABANDONED = """
-DELETE FROM order_stock o
- USING (SELECT order_id FROM order_stock r
-         WHERE NOT placed AND created_at < $1
-           AND NOT EXISTS (SELECT FROM holds h WHERE h.order_id = r.order_id
-                              AND h.state IN ('TENTATIVE', 'ATTACHED', 'COMMITTED'))
-         ORDER BY created_at
-         LIMIT $2
-           FOR UPDATE SKIP LOCKED) old
- WHERE o.order_id = old.order_id
+WITH old AS (
+    SELECT order_id FROM unnest($1::text[]) AS r (order_id)
+     WHERE NOT EXISTS (SELECT FROM holds h WHERE h.order_id = r.order_id
+                          AND h.state IN ('TENTATIVE', 'ATTACHED', 'COMMITTED'))
+), requests AS (
+    DELETE FROM stock_requests USING old WHERE stock_requests.order_id = old.order_id
+), lines AS (
+    DELETE FROM hold_lines USING old WHERE hold_lines.order_id = old.order_id
+), held AS (
+    DELETE FROM holds USING old WHERE holds.order_id = old.order_id
+)
+DELETE FROM order_stock USING old WHERE order_stock.order_id = old.order_id
 RETURNING 1
 """
