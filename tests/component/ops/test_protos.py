@@ -23,7 +23,7 @@ def _breaking(protos: Path, folder: Path) -> str:
     """What buf says of `protos` against ours as they are."""
     build_image(PROTOS, folder / "old.binpb")
     build_image(protos, folder / "new.binpb")
-    command = [BUF, "breaking", folder / "new.binpb", "--against", folder / "old.binpb"]
+    command: list[str | Path] = [BUF, "breaking", folder / "new.binpb", "--against", folder / "old.binpb"]
     done = subprocess.run(
         [*command, "--config", protos / "buf.yaml"], check=False, capture_output=True, text=True, timeout=30
     )
