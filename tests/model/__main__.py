@@ -21,12 +21,17 @@ def main(arguments: list[str]) -> int:
             continue
         report = walk(scenario)
         states += report.states
-        print(report, flush=True)
+        _say(report)
         if report.breach:
             broken += 1
-            print(report.breach, flush=True)
-    print(f"{states} states in {time.monotonic() - began:.0f} s, {broken} scenarios broken")
+            _say(report.breach)
+    _say(f"{states} states in {time.monotonic() - began:.0f} s, {broken} scenarios broken")
     return 1 if broken else 0
+
+
+def _say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

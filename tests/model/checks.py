@@ -12,7 +12,7 @@ from services.orders.domain.units import with_customer
 from tests.model.fulfillment_machine import FulfillmentValue
 from tests.model.inventory_machine import InventoryValue
 from tests.model.orders_machine import OrdersValue, is_live
-from tests.model.payments_machine import PaymentsValue
+from tests.model.payments_machine import ENDED, PaymentsValue
 
 WITHOUT_GOODS = (OrderState.CANCELLED, OrderState.REFUNDED)
 
@@ -62,9 +62,7 @@ def _excused(order: Order) -> bool:
     return kinds <= {"capture", "hold", "resume", "fulfil"}
 
 
-def _money(
-    order: Order, payments: PaymentsValue, fulfillment: FulfillmentValue, incidents: frozenset[str]
-) -> str:
+def _money(order: Order, payments: PaymentsValue, fulfillment: FulfillmentValue, incidents: frozenset[str]) -> str:
     kept, left = payments.stripe.kept(), fulfillment.left()
     ours = sum(r.amount.amount_minor for r in payments.stripe.refunds if r.ours and r.state == "SUCCEEDED")
     captured = sum(intent.captured for intent in payments.stripe.intents)
@@ -83,6 +81,9 @@ def _money(
     open_ = sum(line.open * line.unit_price_minor for line in order.lines)
     if order.state is OrderState.DELIVERED and kept > shipped + open_ and not incidents:
         return f"{kept} kept for goods worth {shipped}"
+    alive = any(intent.state not in ENDED for intent in payments.stripe.intents)
+    if alive and order.cancellation.state is CancellationState.DONE:
+        return "a payment can still be made although the order is cancelled"
     return ""
 
 

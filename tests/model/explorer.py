@@ -14,7 +14,8 @@ others. So steps of two machines commute, unless one fills a queue of the other 
 machine has a message, or comes from machines that cannot act before this one does, nothing that others can do enables
 or disables any of its steps: then its steps alone are tried (a persistent set). Breaches are seen in the steps of one
 machine or at rest, which the order of commuting steps does not change; no step can be taken for ever (budgets run
-out, sagas end, steps that change nothing are dropped), so no machine is put off for ever. `reduced=False` walks without it; a test compares both.
+out, sagas end, steps that change nothing are dropped), so no machine is put off for ever. `reduced=False` walks
+without it; a test compares both.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 State = tuple[Any, ...]
+Sent = tuple[tuple[str, Hashable], ...]  # (receiver, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Step:
 
     label: str
     machine: Hashable
-    sent: tuple[tuple[str, Hashable], ...] = ()  # (receiver, message)
+    sent: Sent = ()
     breach: str = ""
     must: bool = True  # false: someone may, but need not
 
@@ -258,15 +260,16 @@ class World:
     def _deliver(self, machine: int, number: int, message: int) -> Coded:
         known = self._received[machine].get((number, message))
         if known is None:
-            step = _guarded(self._machines[machine], self._values.values[number], self._messages.values[message])
+            (step,) = _guarded(self._machines[machine], self._values.values[number], self._messages.values[message])
             known = self._received[machine][number, message] = self._code(machine, step)
         return known
 
     def _own_steps(self, machine: int, number: int) -> tuple[Coded, ...]:
         known = self._own[machine].get(number)
         if known is None:
-            steps = self._machines[machine].own_steps(self._values.values[number])
-            coded = (self._code(machine, step) for step in steps)
+            coded = (
+                self._code(machine, step) for step in _guarded(self._machines[machine], self._values.values[number])
+            )
             known = self._own[machine][number] = tuple(
                 step for step in coded if step[1] != number or step[2] or step[3]
             )
@@ -278,13 +281,13 @@ class World:
         return step.label, self._values.number(step.machine), sent, step.breach, step.must
 
 
-def _guarded(machine: Machine, value: Any, message: Any) -> Step:
-    """A machine that raises is a breach like any other: its trace is wanted."""
+def _guarded(machine: Machine, value: Any, message: Any = None) -> list[Step]:
+    """The steps; a machine that raises is a breach like any other: its trace is wanted."""
     try:
-        return machine.receive(value, message)
-    except Exception as error:  # any defect of a domain must show its trace
+        return list(machine.own_steps(value)) if message is None else [machine.receive(value, message)]
+    except Exception as error:  # noqa: BLE001 whatever is wrong with a domain
         label = f"{machine.name} <- {type(message).__name__}"
-        return Step(label, value, breach=f"{machine.name} raised {type(error).__name__}: {error}")
+        return [Step(label, value, breach=f"{machine.name} raised {type(error).__name__}: {error}")]
 
 
 def _trace(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from services.fulfillment import domain
 from services.fulfillment.domain import Fulfillment, FulfillmentState, Kind, ProviderState
 from services.orders.domain import LineQuantity, Units, events, facts
-from tests.model.explorer import Step
+from tests.model.explorer import Sent, Step
 from tests.model.orders_machine import START
 from tests.model.printful_side import Answer, Printful, carry_out, sight
 
@@ -135,13 +135,13 @@ class FulfillmentMachine:
             rest = tuple(item for item in value.returns if item[0] != return_id)
             yield Step("goods come back", replace(value, returns=rest), (("orders", back),))
 
-    def _decide(
-        self, label: str, value: FulfillmentValue, cause: Any, *, must: bool = True, now: Any = START
-    ) -> Step:
+    def _decide(self, label: str, value: FulfillmentValue, cause: Any, *, must: bool = True, now: Any = START) -> Step:
         decision = domain.decide(value.root, cause, now)
         breach = ""
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"fulfillment: {label}: {decision.note}"
+        if any(_gives_up_units(event) for event in decision.events) and _can_still_ship(value):
+            breach = "fulfillment: units are cancelled that can still ship"
         calls = (*value.calls, *(Call(plan) for plan in decision.operations))
         after = replace(
             value,
@@ -149,7 +149,7 @@ class FulfillmentMachine:
             calls=calls,
             incidents=value.incidents | {incident.kind for incident in decision.incidents},
         )
-        sent = tuple(("orders", _fact(event)) for event in decision.events)
+        sent: Sent = tuple(("orders", _fact(event)) for event in decision.events)
         if decision.withdraw:
             unsent = tuple(call for call in calls if not call.sent and call.plan.kind is not Kind.CANCEL)
             after = replace(after, calls=tuple(call for call in calls if call not in unsent))
@@ -167,9 +167,15 @@ def fulfillment(units: int, parcel_units: int, may: tuple[str, ...]) -> Fulfillm
     return FulfillmentValue(printful=Printful(units, parcel_units), may=may)
 
 
-def is_at_work(value: FulfillmentValue) -> bool:
-    """Whether an object at the provider can still ship."""
-    return any(item.state in (ProviderState.PENDING, ProviderState.IN_PROCESS) for item in value.printful.objects)
+def _gives_up_units(event: Any) -> bool:
+    return isinstance(event, domain.FulfillmentCancelled) and bool(event.cancellation_id and event.cancelled)
+
+
+def _can_still_ship(value: FulfillmentValue) -> bool:
+    """S-10: a call that makes goods ship is under way, or the provider works on them."""
+    calls = any(call.sent and call.answer is None and call.plan.kind is not Kind.CANCEL for call in value.calls)
+    at_work = (ProviderState.PENDING, ProviderState.IN_PROCESS, ProviderState.ON_HOLD)
+    return calls or any(item.state in at_work for item in value.printful.objects)
 
 
 def _without(may: tuple[str, ...], wish: str) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from services.inventory import domain
 from services.inventory.domain import HoldState, LineQuantity, OrderStock, StockRow
-from services.orders.domain import events, facts
 from services.orders.domain import LineQuantity as OrderedUnits
+from services.orders.domain import events, facts
 from tests.model.explorer import Step
 from tests.model.orders_machine import START
 
@@ -63,7 +63,9 @@ class InventoryMachine:
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"inventory: {type(command).__name__}: {decision.note}"
         rows = tuple(
-            replace(row, version=0, is_low=False) for by_location in decision.stock.values() for row in by_location.values()
+            replace(row, version=0, is_low=False)
+            for by_location in decision.stock.values()
+            for row in by_location.values()
         )
         if any(row.available < 0 for row in rows):
             breach = "inventory: stock below zero"
@@ -74,7 +76,7 @@ class InventoryMachine:
 
 def held(units: int = 2, on_hand: int = 2, may: tuple[str, ...] = ()) -> InventoryValue:
     """The stock after phase 2 of placing an order: a tentative hold (SAGA 3)."""
-    rows = (StockRow("A", "here", on_hand, threshold=0),)
+    rows: tuple[StockRow, ...] = (StockRow("A", "here", on_hand, threshold=0),)
     cart = domain.Cart((domain.PricedLine(1, "A", units, "A", domain.Price(100, "GBP")),))
     reserve = domain.ReserveStock("order", 1, cart, LAPSES_AT)
     decision = domain.handle(OrderStock("order"), domain.stock_of(rows), reserve)

@@ -105,9 +105,7 @@ class OrdersMachine:
         for entry in advanced.history:
             if (entry.from_state, entry.to_state) not in domain.TRANSITIONS:
                 breach = f"illegal transition {entry.from_state} -> {entry.to_state}"
-        sent = tuple(
-            (to, event) for event in advanced.events for to in CONSUMERS.get(type(event).__name__, ())
-        )
+        sent = tuple((to, event) for event in advanced.events for to in CONSUMERS.get(type(event).__name__, ()))
         incidents = value.incidents | {incident.kind for incident in advanced.incidents}
         order = _plain(advanced.order)
         if order.state is not value.order.state:

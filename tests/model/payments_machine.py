@@ -13,7 +13,8 @@ from typing import Any
 from services.orders.domain import CancellationOutcome, DisputeState, Money, PaymentVerdict, events, facts
 from services.payments import domain
 from services.payments.domain import AttemptState, End, Payable, RefundState
-from tests.model.explorer import Step
+from services.payments.domain.events import PaymentCancellationSettled
+from tests.model.explorer import Sent, Step
 from tests.model.orders_machine import START
 from tests.model.stripe_side import (
     PAYABLE,
@@ -28,6 +29,8 @@ from tests.model.stripe_side import (
 )
 
 VERSION = 1
+_NOTHING: Sent = ()
+ENDED = (AttemptState.SUCCEEDED, AttemptState.CANCELED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,7 @@ class PaymentsMachine:
         for number, call in enumerate(value.calls):
             others = value.calls[:number] + value.calls[number + 1 :]
             if call.answer is None:
-                stripe, answer = carry_out(
-                    value.stripe, call.plan, pending_refunds="refund fails" in value.may
-                )
+                stripe, answer = carry_out(value.stripe, call.plan, pending_refunds="refund fails" in value.may)
                 done = replace(call, answer=answer)
                 calls = (*value.calls[:number], done, *value.calls[number + 1 :])
                 yield Step(f"provider: {call.plan.kind}", replace(value, stripe=stripe, calls=calls))
@@ -115,8 +116,8 @@ class PaymentsMachine:
 
         A question that teaches nothing is no step: it would only raise the version, for ever.
         """
-        label, after, sent = "payments asks the provider", replace(value, payable=domain.asked(value.payable)), ()
-        stripe = value.stripe
+        label, stripe = "payments asks the provider", value.stripe
+        after, sent = replace(value, payable=domain.asked(value.payable)), _NOTHING
         shown = (
             *(seen(stripe, intent, asked=True) for intent in stripe.intents),
             *(refund_seen(stripe, refund) for refund in stripe.refunds),
@@ -125,7 +126,9 @@ class PaymentsMachine:
             step = self._decide(label, after, fact)
             assert isinstance(step.machine, PaymentsValue)
             after, sent = step.machine, sent + step.sent
-        if sent or replace(after, payable=replace(after.payable, look_at=None)) != replace(value, payable=replace(value.payable, look_at=None)):
+        if sent or replace(after, payable=replace(after.payable, look_at=None)) != replace(
+            value, payable=replace(value.payable, look_at=None)
+        ):
             yield Step(label, after, sent)
 
     def _provider(self, value: PaymentsValue) -> Iterator[Step]:
@@ -153,6 +156,9 @@ class PaymentsMachine:
         breach = ""
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"payments: {label} is a contradiction"
+        settled = any(isinstance(event, PaymentCancellationSettled) for event in decision.events)
+        if settled and _can_still_take_money(value):
+            breach = "payments: a cancellation is settled while money can still be taken"
         said = facts.Snapshot(
             verdict=PaymentVerdict(decision.snapshot.verdict),
             authorized_minor=decision.snapshot.authorized_minor,
@@ -172,6 +178,12 @@ class PaymentsMachine:
             incidents=value.incidents | {incident.kind for incident in decision.incidents},
         )
         return Step(label, after, sent, breach)
+
+
+def _can_still_take_money(value: PaymentsValue) -> bool:
+    """S-9: a call is under way, or an attempt has not ended at the provider."""
+    calls = any(call.plan.kind is not domain.Kind.REFUND for call in value.calls)
+    return calls or any(intent.state not in ENDED for intent in value.stripe.intents)
 
 
 def _command(message: events.OrderEvent) -> Any:
@@ -212,7 +224,9 @@ def _wish(wish: str, stripe: Stripe) -> Iterator[Stripe]:
         match wish:
             case "customer pays" if intent.state in PAYABLE:
                 if stripe.manual:
-                    yield stripe.put(replace(intent, state=AttemptState.AUTHORIZED, authorized=intent.due, failed=False))
+                    yield stripe.put(
+                        replace(intent, state=AttemptState.AUTHORIZED, authorized=intent.due, failed=False)
+                    )
                 else:
                     yield stripe.put(_paid(intent, intent.due))
             case "customer pays too little" if intent.state in PAYABLE:

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.orders import domain
-from services.orders.domain import FulfillmentFailurePolicy, OrderState, PaymentFailurePolicy, StockShortagePolicy
-from services.orders.domain import Policies as P
+from services.orders.domain import (
+    FulfillmentFailurePolicy,
+    OrderState,
+    PaymentFailurePolicy,
+    Policies,
+    StockShortagePolicy,
+)
 from services.payments.domain import Payable
 from tests.model import checks
 from tests.model.explorer import Report, World
@@ -41,7 +46,7 @@ class Scenario:
     people: Wishes = ()  # what people may ask of orders
     stock: Wishes = ()
     goods: Wishes = ()  # at the provider of goods
-    policies: P = field(default_factory=P)
+    policies: Policies = field(default_factory=Policies)
     manual: bool = False  # capture by hand
     creates: int = 1  # calls of CreatePayment
     redeliveries: int = 0  # per queue
@@ -50,9 +55,9 @@ class Scenario:
 
 
 PAYS: Wishes = ("customer pays",)
-CANCEL_ON_FAILURE = P(payment_failure=PaymentFailurePolicy.CANCEL)
-BACKORDER = P(stock_shortage=StockShortagePolicy.BACKORDER)
-CANCEL_UNMADE = P(fulfillment_failure=FulfillmentFailurePolicy.CANCEL)
+CANCEL_ON_FAILURE = Policies(payment_failure=PaymentFailurePolicy.CANCEL)
+BACKORDER = Policies(stock_shortage=StockShortagePolicy.BACKORDER)
+CANCEL_UNMADE = Policies(fulfillment_failure=FulfillmentFailurePolicy.CANCEL)
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("create"),
@@ -101,9 +106,13 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 DEEP: tuple[Scenario, ...] = (
     Scenario("deep: slow and cancelled", ("customer pays slowly", "customer fails"), ("customer cancels",)),
-    Scenario("deep: late, refunded", (*PAYS, "money comes after all", "refund at the dashboard"), ("customer cancels",)),
+    Scenario(
+        "deep: late, refunded", (*PAYS, "money comes after all", "refund at the dashboard"), ("customer cancels",)
+    ),
     Scenario("deep: short and cancelled", PAYS, ("customer cancels",), stock=("hold lapses", "rival buys")),
-    Scenario("deep: backorder and cancelled", PAYS, ("customer cancels",), ("rival buys", "stock arrives"), (), BACKORDER),
+    Scenario(
+        "deep: backorder and cancelled", PAYS, ("customer cancels",), ("rival buys", "stock arrives"), (), BACKORDER
+    ),
     Scenario("deep: paid twice, too much", (*PAYS, "customer pays too much"), ("admin cancels",), creates=2),
     Scenario("deep: disputed", (*PAYS, "customer disputes"), ("admin cancels",)),
     Scenario("deep: part shipped", PAYS, ("admin cancels",), goods=("provider fails",), parcel_units=1),
@@ -145,9 +154,7 @@ def _world(
 def _placed(scenario: Scenario) -> tuple[dict[str, Any], dict[tuple[str, str], list[Any]]]:
     """After phase 3 of placing an order; CreatePayment is still to come (SAGA 3)."""
     placed = domain.place(new_order(), START, scenario.policies)
-    payments = PaymentsValue(
-        Payable("order"), Stripe(scenario.manual), may=scenario.customer, creates=scenario.creates
-    )
+    payments = PaymentsValue(Payable("order"), Stripe(scenario.manual), may=scenario.customer, creates=scenario.creates)
     start = {
         "orders": OrdersValue(placed.order, START, wishes=scenario.people),
         "payments": payments,

@@ -91,9 +91,7 @@ class Stripe:
         """The provider with the dispute as it is now, and a webhook about it."""
         others = tuple(old for old in self.disputes if old.dispute_id != dispute.dispute_id)
         after = replace(self, disputes=(*others, dispute), seconds=self.seconds + 1)
-        told = DisputeSeen(
-            after.at, dispute.dispute_id, dispute.intent_id, dispute.amount, dispute.state
-        )
+        told = DisputeSeen(after.at, dispute.dispute_id, dispute.intent_id, dispute.amount, dispute.state)
         return replace(after, webhooks=(*after.webhooks, told))
 
     @property
@@ -164,16 +162,12 @@ def carry_out(stripe: Stripe, plan: OperationPlan, *, pending_refunds: bool) -> 
             intent = stripe.intent(plan.object_id)
             if intent.state is not AttemptState.AUTHORIZED or plan.money is None:
                 return stripe, Answer(False, seen(stripe, intent, asked=True), "unexpected_state")
-            stripe = stripe.put(
-                replace(intent, state=AttemptState.SUCCEEDED, captured=plan.money.amount_minor)
-            )
+            stripe = stripe.put(replace(intent, state=AttemptState.SUCCEEDED, captured=plan.money.amount_minor))
             return stripe, Answer(True, seen(stripe, stripe.intent(plan.object_id)))
         case Kind.REFUND:
             assert plan.money is not None
             state = RefundState.PENDING if pending_refunds else RefundState.SUCCEEDED
-            refund = ProviderRefund(
-                f"re-{len(stripe.refunds) + 1}", plan.object_id, plan.target_id, plan.money, state
-            )
+            refund = ProviderRefund(f"re-{len(stripe.refunds) + 1}", plan.object_id, plan.target_id, plan.money, state)
             intent = stripe.intent(plan.object_id)
             back = sum(
                 r.amount.amount_minor

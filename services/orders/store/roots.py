@@ -15,7 +15,7 @@ from services.orders.store import rows
 from services.orders.store.rows import Row
 
 # Sorted, so that two batches with some orders in common cannot deadlock (S-4).
-_LOCK: Final = "SELECT 1 FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR NO KEY UPDATE"
+_LOCK: Final = "SELECT order_id::text FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY orders.order_id FOR NO KEY UPDATE"
 
 _ROOTS: Final = f"""
 SELECT {rows.ORDER_COLUMNS}, changes, cancellation_note FROM orders WHERE order_id = ANY($1::uuid[])
@@ -117,11 +117,14 @@ class Change:
 
 async def lock(tx: Transaction, order_ids: Iterable[str]) -> dict[str, Root]:
     """Lock the roots that exist, in the order of their ids; then read them."""
+    ids = sorted(await lock_only(tx, order_ids))
+    return await _load(tx, ids) if ids else {}
+
+
+async def lock_only(tx: Transaction, order_ids: Iterable[str]) -> set[str]:
+    """Lock the roots that exist, in the order of their ids, and say which these are."""
     ids = sorted(set(order_ids))
-    if not ids:
-        return {}
-    await tx.execute(_LOCK, ids)
-    return await _load(tx, ids)
+    return {row[0] for row in await tx.fetch(_LOCK, ids)} if ids else set()
 
 
 async def save(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:

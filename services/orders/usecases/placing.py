@@ -5,14 +5,14 @@ inventory; whoever dies between two phases leaves a key that names where to go o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import idempotency, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import DependencyUnavailable, DomainError, LostRace, Refused, RequestIdReused
+from services.chassis.errors import Code, DependencyUnavailable, DomainError, LostRace, RequestIdReused
 from services.chassis.idempotency import DONE, FAILED, Claim, ClaimOutcome, Request, Step
 from services.chassis.ids import new_order_number
 from services.orders import domain
@@ -31,6 +31,9 @@ PLACED: Final = "PLACED"  # the order exists; its payment is still to be begun
 PHASES: Final = (CLAIMED, PLACED)
 DEFERRED: Final = "DEFERRED"
 _MOST_RESERVATIONS: Final = 16
+_FINAL: Final = (Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+
+Decided = tuple[NewOrder, list[outbox.OutgoingEvent]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,14 @@ class Held:
     standing: Standing
     lines: tuple[HeldLine, ...]
     reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotHeld:
+    """A command whose stock is not held, and why."""
+
+    standing: Standing
+    error: DomainError
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +126,9 @@ class Placing:
             for command in commands
         ]
 
-    async def reserve(self, standings: Sequence[Standing]) -> list[Held | tuple[Standing, DomainError]]:
+    async def reserve(self, standings: Sequence[Standing]) -> list[Held | NotHeld]:
         """Phase 2: one call for all. A tombstone is in the way of a number: the next one is taken (S-6)."""
-        results: dict[int, Held | tuple[Standing, DomainError]] = {}
+        results: dict[int, Held | NotHeld] = {}
         waiting = list(enumerate(standings))
         for number in range(1, _MOST_RESERVATIONS + 1):
             if not waiting:
@@ -126,7 +137,7 @@ class Placing:
             try:
                 answers = await self._inventory.reserve(wanted)
             except DependencyUnavailable as error:
-                results.update((place, (each, error)) for place, each in waiting)
+                results.update((place, NotHeld(each, error)) for place, each in waiting)
                 break
             undone = []
             for (place, each), answer in zip(waiting, answers, strict=True):
@@ -135,12 +146,12 @@ class Placing:
                 elif answer.reason == UNDONE:
                     undone.append((place, each))
                 else:
-                    results[place] = (each, LostRace() if answer.reason == ALREADY_PLACED else answer)
+                    results[place] = NotHeld(each, LostRace() if answer.reason == ALREADY_PLACED else answer)
             waiting = undone
-        results.update((place, (each, LostRace())) for place, each in waiting if place not in results)
+        results.update((place, NotHeld(each, LostRace())) for place, each in waiting if place not in results)
         return [results[place] for place in range(len(standings))]
 
-    async def place(self, results: Sequence[Held | tuple[Standing, DomainError]]) -> list[Placed | DomainError]:
+    async def place(self, results: Sequence[Held | NotHeld]) -> list[Placed | DomainError]:
         """Phase 3: orders, lines, history, events and keys, in one transaction; refusals are stored with their keys."""
         return await self._database.run(lambda tx: self._place(tx, results)) if results else []
 
@@ -156,14 +167,12 @@ class Placing:
             raise _PlacedLongAgo(old)  # rolls the claims back: nothing new may stand beside the old order
         return claims
 
-    async def _place(
-        self, tx: Transaction, results: Sequence[Held | tuple[Standing, DomainError]]
-    ) -> list[Placed | DomainError]:
+    async def _place(self, tx: Transaction, results: Sequence[Held | NotHeld]) -> list[Placed | DomainError]:
         now = self._clock.now()
         decided = [self._decide(each, now) if isinstance(each, Held) else None for each in results]
-        steps = [self._step(each, new) for each, new in zip(results, decided, strict=True)]
-        ours = await idempotency.advance(tx, [step for step, _ in steps], lease=self._lease)
-        await self._let_go(tx, [step for (step, refusal), kept in zip(steps, ours, strict=True) if kept and refusal])
+        steps = [_step(each, new) for each, new in zip(results, decided, strict=True)]
+        ours = await idempotency.advance(tx, steps, lease=self._lease)
+        await _let_go(tx, [step for step, kept in zip(steps, ours, strict=True) if kept])
         placed = [new for new, kept in zip(decided, ours, strict=True) if new is not None and kept]
         views: dict[str, OrderView] = {}
         if placed:
@@ -173,38 +182,11 @@ class Placing:
                 new.order.order_id: OrderView(root, store.line_rows(new))
                 for (new, _), root in zip(placed, roots, strict=True)
             }
-        answers: list[Placed | DomainError] = []
-        for each, (step, _), kept in zip(results, steps, ours, strict=True):
-            if not isinstance(each, Held):
-                answers.append(each[1])
-            elif not kept:
-                answers.append(LostRace())
-            else:
-                claim = None if step.to_phase == DONE else _at(each.standing.claim, PLACED)
-                answers.append(Placed(each.standing.order_id, claim, views[each.standing.order_id]))
-        return answers
+        return [
+            _answer(each, step, kept, views) for each, step, kept in zip(results, steps, ours, strict=True)
+        ]
 
-    async def _let_go(self, tx: Transaction, steps: Sequence[Step]) -> None:
-        """What cannot go on now does not hold its lease, so that a retry need not wait for it."""
-        if again := [step for step in steps if step.to_phase == CLAIMED]:
-            await idempotency.advance(tx, again, lease=timedelta())
-
-    def _step(
-        self, result: Held | tuple[Standing, DomainError], new: tuple[NewOrder, list[outbox.OutgoingEvent]] | None
-    ) -> tuple[Step, DomainError | None]:
-        """The key's next phase. Only what the caller must change is final; everything else may be tried again."""
-        if isinstance(result, Held) and new is not None:
-            claim = result.standing.claim
-            nothing_to_pay = new[0].payment_flow == DEFERRED or new[0].order.total_minor == 0
-            answer = result.standing.order_id.encode() if nothing_to_pay else None
-            return Step(claim.key, claim.fence, CLAIMED, DONE if nothing_to_pay else PLACED, answer), None
-        standing, error = result  # type: ignore[misc]
-        claim = standing.claim
-        if isinstance(error, Refused):
-            return Step(claim.key, claim.fence, CLAIMED, FAILED, idempotency.failure(error)), error
-        return Step(claim.key, claim.fence, CLAIMED, CLAIMED), error
-
-    def _decide(self, held: Held, now: datetime) -> tuple[NewOrder, list[outbox.OutgoingEvent]]:
+    def _decide(self, held: Held, now: datetime) -> Decided:
         """The order with its frozen lines and totals (R-2.2), its first history entry and its events."""
         command, request = held.standing.command, held.standing.command.request
         subtotal = sum(line.unit_price_minor * line.quantity for line in held.lines)
@@ -274,5 +256,28 @@ def _standing(command: PlaceOrder, claim: Claim) -> Standing | Placed | DomainEr
     return Placed((claim.answer or b"").decode() or claim.subject, None)
 
 
-def _at(claim: Claim, phase: str) -> Claim:
-    return Claim(claim.request, claim.outcome, claim.subject, phase, claim.fence)
+def _step(result: Held | NotHeld, new: Decided | None) -> Step:
+    """The key's next phase. Only what the caller must change is final; everything else may be tried again."""
+    claim = result.standing.claim
+    if isinstance(result, NotHeld):
+        if result.error.code in _FINAL:
+            return Step(claim.key, claim.fence, CLAIMED, FAILED, idempotency.failure(result.error))
+        return Step(claim.key, claim.fence, CLAIMED, CLAIMED)
+    if new is not None and (new[0].payment_flow == DEFERRED or new[0].order.total_minor == 0):
+        return Step(claim.key, claim.fence, CLAIMED, DONE, claim.subject.encode())
+    return Step(claim.key, claim.fence, CLAIMED, PLACED)
+
+
+async def _let_go(tx: Transaction, steps: Sequence[Step]) -> None:
+    """What cannot go on now does not hold its lease, so that a retry need not wait for it."""
+    if stuck := [step for step in steps if step.to_phase == CLAIMED]:
+        await idempotency.advance(tx, stuck, lease=timedelta())
+
+
+def _answer(result: Held | NotHeld, step: Step, kept: bool, views: Mapping[str, OrderView]) -> Placed | DomainError:
+    if isinstance(result, NotHeld):
+        return result.error
+    if not kept:
+        return LostRace()  # another try took the key over; it goes on
+    claim = None if step.to_phase == DONE else replace(result.standing.claim, phase=PLACED)
+    return Placed(result.standing.order_id, claim, views[result.standing.order_id])

@@ -1,0 +1,136 @@
+"""Beginning the payment of a placed order, and the answer (phases 4 and 5 of SAGA 3).
+
+Why: a provider may be slow, so each order goes on alone; whoever repeats the call gets the same attempt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.chassis import idempotency
+from services.chassis.batch import Batcher
+from services.chassis.clock import Clock
+from services.chassis.db import Database, Transaction
+from services.chassis.errors import DependencyUnavailable, DomainError, Refused
+from services.chassis.idempotency import DONE, FAILED, Claim, Step
+from services.orders.domain import CancellationReason, Policies
+from services.orders.partners import Payments
+from services.orders.store import reading, roots
+from services.orders.store.reading import OrderView
+from services.orders.usecases.cancelling import cancel_orders
+from services.orders.usecases.commands import CancelOrder, PaymentOrder, PaymentWay
+from services.orders.usecases.errors import OrderNotFound
+from services.orders.usecases.placing import DEFERRED, PLACED, Placed
+
+NOTHING_TO_BEGIN: Final = ("PAYABLE_CLOSED", "ALREADY_PAID")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    claim: Claim
+    order_id: str
+    object_id: str = ""
+    refusal: Refused | None = None
+
+
+class Paying:
+    """From the order to the answer; `close` finishes answers that wait."""
+
+    def __init__(
+        self, database: Database, payments: Payments, clock: Clock, *, policies: Policies, batch_max: int, queue_max: int
+    ) -> None:
+        self._database = database
+        self._payments = payments
+        self._clock = clock
+        self._policies = policies
+        self._answers: Batcher[_Answer, bool] = Batcher(
+            self._store_answers, name="create_order_answers", max_batch=batch_max, max_queue=queue_max
+        )
+
+    async def finish(self, placed: Placed) -> tuple[OrderView, PaymentWay | None]:
+        """Begin the payment if that is still to be done, and end the request.
+
+        Raises DependencyUnavailable, after which the same request may be repeated, or payments' refusal.
+        """
+        view = placed.view or await self._read(placed.order_id)
+        if placed.claim is None:
+            return view, await self.way(view) if placed.view is None else None
+        if view.root["state"] != "PENDING":  # a completer came after the end: nothing is to be paid any more
+            await self._answers.submit(_Answer(placed.claim, placed.order_id))
+            return view, None
+        try:
+            way = await self._payments.create(payment_order(view))
+        except Refused as refusal:
+            return await self._refused(placed.claim, view, refusal), None
+        await self._answers.submit(_Answer(placed.claim, placed.order_id, way.provider_object_id))
+        objects = [way.provider_object_id] if way.provider_object_id else []
+        others = [each for each in view.object_ids if each not in objects]
+        return OrderView(view.root, view.lines, [*objects, *others], view.parcels), way
+
+    async def way(self, view: OrderView) -> PaymentWay | None:
+        """How the order can be paid, read again from the provider; None where it cannot be, now or any more."""
+        if view.root["state"] != "PENDING" or view.root["cancellation"] != "NONE" or view.root["total_minor"] == 0:
+            return None
+        if view.root["payment_flow"] == DEFERRED and not view.object_ids:
+            return None
+        return await self._payments.read(view.root["order_id"])
+
+    async def close(self) -> None:
+        """Take no more answers, store those that wait."""
+        await self._answers.close()
+
+    async def _refused(self, claim: Claim, view: OrderView, refusal: Refused) -> OrderView:
+        """Closed or paid: the order is as it is. Any other refusal is final: the order is undone, the caller told."""
+        if refusal.reason in NOTHING_TO_BEGIN:
+            await self._answers.submit(_Answer(claim, claim.subject))
+            return await self._read(claim.subject)
+        await self._answers.submit(_Answer(claim, claim.subject, refusal=refusal))
+        raise refusal
+
+    async def _read(self, order_id: str) -> OrderView:
+        view = (await reading.read(self._database, [order_id])).get(order_id)
+        if view is None:
+            raise OrderNotFound(order_id=order_id)
+        return view
+
+    async def _store_answers(self, answers: Sequence[_Answer]) -> list[bool | DomainError]:
+        return list(await self._database.run(lambda tx: self._store(tx, answers)))
+
+    async def _store(self, tx: Transaction, answers: Sequence[_Answer]) -> list[bool]:
+        kept = await idempotency.advance(tx, [_step(answer) for answer in answers])
+        ours = [answer for answer, is_ours in zip(answers, kept, strict=True) if is_ours]
+        objects = {answer.object_id: answer.order_id for answer in ours if answer.object_id}
+        if objects:
+            await roots.lock_only(tx, objects.values())
+            await roots.add_objects(tx, objects, self._clock.now())
+        undone = [answer for answer in ours if answer.refusal is not None]
+        if undone:
+            await cancel_orders(tx, [_undo(answer) for answer in undone], self._clock.now(), self._policies)
+        return kept
+
+
+def payment_order(view: OrderView) -> PaymentOrder:
+    """What payments is asked for; only values that never change, so that a repeated call says the same."""
+    root: Any = view.root
+    return PaymentOrder(
+        order_id=root["order_id"],
+        number=root["number"],
+        due_minor=root["total_minor"],
+        currency=root["currency"],
+        flow=root["payment_flow"],
+        manual_capture=root["capture_method"] == "MANUAL",
+        payable_until=root["first_payable_until"],
+        email=root["email"],
+    )
+
+
+def _step(answer: _Answer) -> Step:
+    claim = answer.claim
+    if answer.refusal is not None:
+        return Step(claim.key, claim.fence, PLACED, FAILED, idempotency.failure(answer.refusal))
+    return Step(claim.key, claim.fence, PLACED, DONE, answer.order_id.encode())
+
+
+def _undo(answer: _Answer) -> CancelOrder:
+    """Nobody can pay it: its stock must not wait for the deadline."""
+    return CancelOrder(answer.order_id, CancellationReason.PAYMENT_FAILED, "payments", "", answer.claim.request.request_id)
