@@ -18,6 +18,7 @@ SERVICES: Final = ("orders", "inventory", "payments", "fulfillment")
 CALLERS: Final = (*SERVICES, "gateway", "demo", "operator", "emails", "analytics")
 FILE: Final = "environment.json"
 SECRETS_FILE: Final = "secrets.json"
+PLACES: Final = ("_PORT", "_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP", "_STATE_DIR", "_WEBHOOK_URL")
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,20 @@ def own() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("ONEFOLD_")}
 
 
+def wishes() -> dict[str, str]:
+    """What of it a local stack obeys: not where things are, which only its own ports decide."""
+    return {name: value for name, value in own().items() if not name.endswith(PLACES)}
+
+
 def _outside(state: Path, at: Ports, known: Secrets) -> dict[str, str]:
     """Where providers, mails and files are: the simulators stand in for every provider."""
     simulators, gateway = f"http://{ports.HOST}:{at.simulators}", f"http://{ports.HOST}:{at.gateway}"
     return {
-        **_of("payments", STRIPE_API_KEY="sk_test_onefold", STRIPE_BASE_URL=f"{simulators}/stripe"),
-        **_of("fulfillment", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_BASE_URL=f"{simulators}/printful"),
+        **_of("payments", STRIPE_SECRET_KEY="sk_test_onefold", STRIPE_API_BASE=f"{simulators}/stripe"),
+        **_of("payments", PUBLIC_ORIGIN=gateway),
+        **_of("fulfillment", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_API_BASE=f"{simulators}/printful"),
         **_of("fulfillment", PRINTFUL_STORE_ID="1"),
-        **_of("gateway", STRIPE_WEBHOOK_SECRETS=json.dumps([known.stripe_webhook])),
+        **_of("gateway", STRIPE_WEBHOOK_SECRET=known.stripe_webhook),
         **_of("gateway", PRINTFUL_WEBHOOK_SECRET=known.printful_webhook),
         **_of("simulators", STRIPE_KEY="sk_test_onefold", STRIPE_WEBHOOK_SECRET=known.stripe_webhook),
         **_of("simulators", STRIPE_WEBHOOK_URL=f"{gateway}/webhooks/stripe"),

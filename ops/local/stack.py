@@ -20,7 +20,7 @@ from urllib.request import urlopen
 from ops.local import databases, topics
 from ops.local.blocking import blocking
 from ops.local.child import POLL_SECONDS, Child
-from ops.local.environment import Ports, Profile, Secrets, environment, keep, own, readiness
+from ops.local.environment import Ports, Profile, Secrets, environment, keep, readiness, wishes
 from ops.local.kafka import Kafka
 from ops.local.paths import ROOT
 from ops.local.postgres import Postgres
@@ -58,7 +58,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
         self.secrets = Secrets.kept_in(self.state)
-        self.environment = environment(self.state, self.at, self.secrets, self.profile) | own() | dict(self.extra)
+        self.environment = environment(self.state, self.at, self.secrets, self.profile) | wishes() | dict(self.extra)
         self.postgres = Postgres(self.state / "postgres", self.at.postgres, self.durable)
         self.kafka = Kafka(self.state / "kafka", self.at.kafka)
 

@@ -1,0 +1,70 @@
+"""What the local stack tells its processes is what they ask for."""
+
+from pathlib import Path
+
+import pytest
+
+from ops.config import settings_classes
+from ops.local.environment import Ports, Secrets, current, environment, keep, readiness, wishes
+from ops.local.stack import procfile
+from services.chassis.config import describe, service_of
+
+STATE = Path("/nowhere/state")
+
+
+def _variables() -> dict[str, str]:
+    return environment(STATE, Ports(), Secrets.new())
+
+
+def test_no_variable_is_set_that_its_process_does_not_know() -> None:
+    for settings_class in settings_classes():
+        known = {setting.variable for setting in describe(settings_class)}
+        prefix = f"ONEFOLD_{service_of(settings_class).upper()}_"
+        told = {name for name in _variables() if name.startswith(prefix) and not name.endswith("_TARGET")}
+        assert told <= known | {f"{prefix}TOKEN"}, prefix
+
+
+def test_each_required_setting_is_given() -> None:
+    for settings_class in settings_classes():
+        required = {setting.variable for setting in describe(settings_class) if setting.default == "required"}
+        assert required <= _variables().keys()
+
+
+def test_each_process_of_the_procfile_says_when_it_is_ready() -> None:
+    assert readiness(Ports()).keys() == procfile().keys()
+
+
+def test_two_stacks_share_no_secret_and_no_port() -> None:
+    first, second = Secrets.new(), Secrets.new()
+    assert not set(first.tokens.values()) & set(second.tokens.values())
+    assert len(set(first.tokens.values())) == len(first.tokens)
+    ports = Ports.free()
+    assert len(set(vars(ports).values())) == len(vars(ports))
+
+
+def test_a_port_of_the_environment_beats_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEFOLD_ORDERS_PORT", "6001")
+    assert (Ports.chosen().orders, Ports.chosen().payments) == (6001, 50053)
+
+
+def test_wishes_are_obeyed_but_for_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY", "sk_test_real")
+    monkeypatch.setenv("ONEFOLD_ORDERS_DATABASE_URL", "postgresql://elsewhere")
+    assert wishes()["ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY"] == "sk_test_real"
+    assert "ONEFOLD_ORDERS_DATABASE_URL" not in wishes()
+
+
+def test_commands_find_the_running_stack_and_what_we_set_beats_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEFOLD_PROFILE", raising=False)
+    keep(tmp_path, {"ONEFOLD_PROFILE": "demo", "ONEFOLD_ORDERS_PORT": "1"})
+    monkeypatch.setenv("ONEFOLD_ORDERS_PORT", "2")
+    assert current(tmp_path)["ONEFOLD_PROFILE"] == "demo"
+    assert current(tmp_path)["ONEFOLD_ORDERS_PORT"] == "2"
+    assert (tmp_path / "environment.json").stat().st_mode & 0o077 == 0
+
+
+def test_secrets_are_kept_for_the_next_start(tmp_path: Path) -> None:
+    assert Secrets.kept_in(tmp_path) == Secrets.kept_in(tmp_path)
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
