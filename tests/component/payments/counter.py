@@ -177,9 +177,7 @@ def refund(order_id: str, amount: int, refund_id: str = "", **more: Any) -> orde
 
 
 def placed(order_id: str, amount: int = 1_000, currency: str = "USD") -> orders_pb2.OrderCreated:
-    return orders_pb2.OrderCreated(
-        context=common_pb2.EventContext(order_id=order_id), total=money(amount, currency)
-    )
+    return orders_pb2.OrderCreated(context=common_pb2.EventContext(order_id=order_id), total=money(amount, currency))
 
 
 def capture(order_id: str, amount: int, request_id: str = "") -> orders_pb2.PaymentCaptureRequested:

@@ -157,8 +157,6 @@ async def test_confirming_reads_the_provider_and_changes_nothing(counter: Counte
 
 
 def _request(order_id: str) -> service_pb2.CreatePaymentRequest:
-    request = service_pb2.CreatePaymentRequest(
-        request_id="lost", order_id=order_id, flow=payments_pb2.FLOW_INTENT
-    )
+    request = service_pb2.CreatePaymentRequest(request_id="lost", order_id=order_id, flow=payments_pb2.FLOW_INTENT)
     request.due.amount_minor, request.due.currency = 1_000, "USD"
     return request

@@ -27,7 +27,9 @@ async def test_a_refund_is_made_once_and_told(counter: Counter) -> None:
     ledger = await counter.sim.client.stripe.ledger(order_id)
     assert (ledger.captured, ledger.refunded) == ({"usd": 1_000}, {"usd": 1_000})
     told = [m for m in await counter.said(order_id) if isinstance(m, payments_events_pb2.RefundSucceeded)]
-    assert [(m.refund_id, m.amount.amount_minor, m.snapshot.refunded_minor) for m in told] == [(refund_id, 1_000, 1_000)]
+    assert [(m.refund_id, m.amount.amount_minor, m.snapshot.refunded_minor) for m in told] == [
+        (refund_id, 1_000, 1_000)
+    ]
 
 
 @pytest.mark.requirement("S-18")

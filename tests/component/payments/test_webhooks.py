@@ -126,16 +126,18 @@ async def test_an_unmatched_payment_is_kept_announced_and_matched(counter: Count
     assert await counter.open_incidents() == []
     said = await counter.said(order_id)
     assert [m.DESCRIPTOR.name for m in said] == [
-        "IncidentRaised", "PaymentCreated", "PaymentCaptured", "PaymentSucceeded", "IncidentResolved",
+        "IncidentRaised",
+        "PaymentCreated",
+        "PaymentCaptured",
+        "PaymentSucceeded",
+        "IncidentResolved",
     ] or "PaymentSucceeded" in [m.DESCRIPTOR.name for m in said]
     assert (await counter.get(order_id)).payment.attempts[0].provider_object_id == intent.id
 
 
 @pytest.mark.requirement("R-1.15", "S-17")
 @pytest.mark.parametrize(("amount", "currency"), [(999, "usd"), (1_000, "eur")])
-async def test_money_that_differs_from_what_is_due_is_an_incident(
-    counter: Counter, amount: int, currency: str
-) -> None:
+async def test_money_that_differs_from_what_is_due_is_an_incident(counter: Counter, amount: int, currency: str) -> None:
     order_id = new_id()
     await counter.hear(placed(order_id))
     secret = await _foreign_intent(counter, order_id, amount, currency)
