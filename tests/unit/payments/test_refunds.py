@@ -1,0 +1,132 @@
+"""Refunds and disputes: capped, by rank, told once per request (S-18)."""
+
+import pytest
+
+from services.payments.domain import (
+    AttemptState,
+    ChargeRefunded,
+    DisputeSeen,
+    DisputeState,
+    Entry,
+    Kind,
+    Money,
+    Outcome,
+    Payable,
+    RefundState,
+    RequestRefund,
+    decide,
+    snapshot,
+)
+from tests.unit.payments.stories import DUE, NOW, at, ended, live, names, paid, refund_seen, run, seen
+
+pytestmark = pytest.mark.requirement("S-18", "R-1.12")
+REQUEST = RequestRefund("rf", DUE)
+
+
+def succeeded(payable: Payable, our_id: str, refund_id: str, amount: Money = DUE, source: str = "pi_1") -> Payable:
+    fact = refund_seen(RefundState.SUCCEEDED, our_id=our_id, provider_refund_id=refund_id, amount=amount)
+    operation = next(o for o in payable.operations if o.target_id == our_id)
+    from services.payments.domain import OperationEnded
+
+    return run(payable, OperationEnded(operation.id, Kind.REFUND, our_id, True, fact))
+
+
+def test_a_request_is_planned_once() -> None:
+    first = decide(paid(), REQUEST, NOW)
+    assert [(o.kind, o.object_id, o.money) for o in first.operations] == [(Kind.REFUND, "pi_1", DUE)]
+    assert first.snapshot.refund_pending_minor == 1_000
+    assert decide(first.payable, REQUEST, NOW).outcome is Outcome.STALE
+
+
+def test_the_cap_counts_pending_refunds_and_disputes() -> None:
+    payable = run(paid(), RequestRefund("r1", Money(700, "USD")))
+    capped = decide(payable, RequestRefund("r2", Money(700, "USD")), NOW)
+    assert [o.money for o in capped.operations] == [Money(300, "USD")]
+    nothing = decide(capped.payable, RequestRefund("r3", Money(1, "USD")), NOW)
+    assert (names(nothing), [i.kind for i in nothing.incidents]) == (["RefundFailed"], ["refund_over_cap"])
+    disputed = run(paid(), DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN))
+    assert names(decide(disputed, REQUEST, NOW)) == ["RefundFailed"]
+    won = run(disputed, DisputeSeen(at(8), "dp", "pi_1", DUE, DisputeState.WON))
+    assert decide(won, REQUEST, NOW).operations
+
+
+def test_several_captures_give_back_together_and_it_is_told_once() -> None:
+    payable = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"))
+    both = decide(payable, RequestRefund("rf", Money(1_500, "USD")), NOW)
+    assert sorted((o.object_id, o.money.amount_minor) for o in both.operations if o.money) == [
+        ("pi_1", 500),
+        ("pi_2", 1_000),
+    ]
+    first, second = both.payable.refunds
+    half = succeeded(both.payable, first.id, "re_1", first.money)
+    fact = refund_seen(RefundState.SUCCEEDED, our_id=second.id, provider_refund_id="re_2", amount=second.money)
+    done = decide(half, fact, NOW)
+    assert [(type(e).__name__, getattr(e, "amount", None)) for e in done.events] == [
+        ("RefundSucceeded", Money(1_500, "USD"))
+    ]
+
+
+def test_a_named_capture_is_the_one_that_gives_back() -> None:
+    payable = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2", charge_id="ch_2"))
+    for object_id in ("pi_2", "ch_2"):
+        decision = decide(payable, RequestRefund("rf", DUE, object_id), NOW)
+        assert [o.object_id for o in decision.operations] == ["pi_2"]
+
+
+def test_a_refused_refund_stays_due_and_can_be_asked_for_again() -> None:
+    payable = run(paid(), REQUEST)
+    refused = decide(payable, ended(payable, Kind.REFUND, succeeded=False, code="no"), NOW)
+    assert (names(refused), [i.kind for i in refused.incidents]) == (["RefundFailed"], ["refund_failed"])
+    again = decide(refused.payable, REQUEST, NOW)
+    assert [(o.kind, o.number) for o in again.operations] == [(Kind.REFUND, 2)]
+    absent = decide(payable, ended(payable, Kind.REFUND, succeeded=False, absent=True), NOW)
+    assert [(o.target_id, o.number) for o in absent.operations] == [("rf.1.1", 2)]
+
+
+def test_a_refund_that_fails_after_it_succeeded_is_reversed() -> None:
+    payable = succeeded(run(paid(), REQUEST), "rf.1.1", "re_1")
+    failed = decide(payable, refund_seen(RefundState.FAILED, 20), NOW)
+    assert [f.entry for f in failed.payable.ledger][-2:] == [Entry.REFUNDED, Entry.REFUND_REVERSED]
+    assert (names(failed), failed.snapshot.refunded_minor) == (["RefundFailed"], 0)
+    late = decide(failed.payable, refund_seen(RefundState.SUCCEEDED, 9), NOW)
+    assert (late.outcome, late.events) == (Outcome.STALE, ())
+
+
+def test_a_webhook_that_overtakes_the_answer_is_the_same_refund() -> None:
+    payable = run(paid(), REQUEST)
+    fact = refund_seen(RefundState.SUCCEEDED, our_id="rf.1.1")
+    told = decide(payable, fact, NOW)
+    assert names(told) == ["RefundSucceeded"]
+    after = decide(told.payable, ended(told.payable, Kind.REFUND, seen=fact), NOW)
+    assert (after.events, len(after.payable.refunds)) == ((), 1)
+
+
+def test_a_refund_made_at_the_provider_is_adopted() -> None:
+    told = decide(paid(), refund_seen(RefundState.SUCCEEDED, amount=Money(400, "USD")), NOW)
+    assert names(told) == ["RefundSucceeded"]
+    assert told.snapshot.refunded_minor == 400
+
+
+def test_an_unknown_total_asks_and_a_known_one_does_not() -> None:
+    total = ChargeRefunded(at(9), "pi_1", Money(400, "USD"))
+    assert decide(paid(), total, NOW).payable.look_at == NOW
+    known = run(paid(), refund_seen(RefundState.SUCCEEDED, amount=Money(400, "USD")))
+    assert decide(known, total, NOW).outcome is Outcome.STALE
+
+
+@pytest.mark.requirement("R-1.15")
+def test_money_in_another_currency_goes_back_in_its_own() -> None:
+    payable = run(live(), seen(AttemptState.SUCCEEDED, 5, currency="EUR"))
+    assert (snapshot(payable).captured_minor, snapshot(payable).currency_differs) == (1_000, True)
+    decision = decide(payable, REQUEST, NOW)
+    assert [o.money for o in decision.operations] == [Money(1_000, "EUR")]
+
+
+@pytest.mark.requirement("R-1.22")
+def test_a_dispute_is_told_when_it_opens_and_when_it_closes() -> None:
+    opened = decide(paid(), DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN), NOW)
+    assert (names(opened), opened.snapshot.dispute) == (["DisputeOpened"], DisputeState.OPEN)
+    lost = decide(opened.payable, DisputeSeen(at(8), "dp", "pi_1", DUE, DisputeState.LOST), NOW)
+    assert (names(lost), lost.snapshot.dispute) == (["DisputeClosed"], DisputeState.LOST)
+    late = decide(lost.payable, DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN), NOW)
+    assert (late.outcome, late.snapshot.dispute) == (Outcome.STALE, DisputeState.LOST)
