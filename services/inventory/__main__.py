@@ -1,14 +1,11 @@
 """`python -m services.inventory {serve|relay|consume|jobs|all}`: wiring only."""
 
-import argparse
-import asyncio
 from contextlib import AsyncExitStack
 
-from services.chassis.clock import Clock, SystemClock
-from services.chassis.config import load
+from services.chassis import roles
+from services.chassis.clock import Clock
 from services.chassis.db import Database
-from services.chassis.process import Component, run
-from services.chassis.telemetry import configure_logging
+from services.chassis.process import Component
 from services.inventory.config import InventorySettings
 
 # A role imports what it needs and no more: processes start faster and stay smaller (F-62).
@@ -61,26 +58,5 @@ def jobs(database: Database, settings: InventorySettings, clock: Clock, at_exit:
 
 ROLES = {"serve": serve, "relay": relay, "consume": consume, "jobs": jobs}
 
-
-async def work(role: str, settings: InventorySettings) -> None:
-    """Run one role, or all of them, until SIGTERM."""
-    clock = SystemClock()
-    async with AsyncExitStack() as at_exit:
-        database = await Database.connect(settings)
-        at_exit.push_async_callback(database.close)
-        chosen = ROLES.values() if role == "all" else (ROLES[role],)
-        await run([make(database, settings, clock, at_exit) for make in chosen], settings)
-
-
-def main() -> None:
-    """Read the role and the settings, then work."""
-    parser = argparse.ArgumentParser(prog="services.inventory", description=__doc__)
-    parser.add_argument("role", choices=[*ROLES, "all"])
-    role = parser.parse_args().role
-    settings = load(InventorySettings)
-    configure_logging("inventory", settings.log_level)
-    asyncio.run(work(role, settings))
-
-
 if __name__ == "__main__":
-    main()
+    roles.main(InventorySettings, ROLES)

@@ -68,7 +68,7 @@ command: st.SearchStrategy[Command] = st.one_of(
 
 
 @pytest.mark.requirement("S-19", "R-3.1", "R-3.3", "R-3.6")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(command, max_size=25))
 def test_units_are_neither_made_nor_lost(commands: list[Command]) -> None:
     orders = {order_id: OrderStock(order_id) for order_id in ORDERS}
@@ -91,7 +91,7 @@ def test_units_are_neither_made_nor_lost(commands: list[Command]) -> None:
 
 
 @pytest.mark.requirement("S-4")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(command, max_size=12), st.lists(command, min_size=1, max_size=3))
 def test_a_decision_looks_at_no_other_rows_than_were_asked_for(first: list[Command], then: list[Command]) -> None:
     state = Decision(OrderStock("o1"), START)
