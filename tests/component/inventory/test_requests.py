@@ -216,7 +216,7 @@ async def test_a_hold_that_an_order_owns_cannot_be_undone(reserved: Shop) -> Non
     assert await reserved.level("MUG") == (10, 4, 0)
 
 
-@pytest.mark.requirement("S-28")
+@pytest.mark.requirement("S-6")
 async def test_the_purge_forgets_only_what_no_order_came_to_own(shop: Shop, settings: InventorySettings) -> None:
     await shop.stocked("MUG", london=10)
     await shop.reserve(("gone", {"MUG": 1}), (ORDER, {"MUG": 4}), ("refused", {"MUG": 99}))
