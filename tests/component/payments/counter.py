@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -21,10 +21,8 @@ from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
 from services.chassis.clock import ManualClock
 from services.chassis.db import Database
 from services.chassis.ids import new_id
-from services.chassis.inbox import IncomingEvent, claim, decode, record
 from services.chassis.operations import OperationRunner
-from services.chassis.outbox import outgoing
-from services.chassis.testing import open_database, serving
+from services.chassis.testing import hear, incoming, open_database, said, serving
 from services.payments.config import PaymentsSettings
 from services.payments.events import CONSUMER, handler
 from services.payments.jobs import PaymentsJobs
@@ -94,19 +92,13 @@ class Counter:
 
     async def hear(self, *messages: Message) -> dict[str, str]:
         """Events of orders, as the consumer would apply them; type -> outcome."""
-        events = [_incoming(message, offset) for offset, message in enumerate(messages)]
-        async with self.database.transaction() as tx:
-            fresh = await claim(tx, CONSUMER, events)
-            outcomes = await handler(self.context)(tx, fresh)
-            await record(tx, CONSUMER, outcomes)
+        events = [incoming(message, offset=offset) for offset, message in enumerate(messages)]
+        outcomes = await hear(self.database, CONSUMER, handler(self.context), events)
         return {event.type.rpartition(".")[2]: outcomes[event.id].value for event in events}
 
     async def said(self, order_id: str) -> list[Message]:
         """The events about an order so far, in order."""
-        rows = await self.database.fetch(
-            "SELECT id::text, type, payload FROM outbox WHERE aggregateid = $1 ORDER BY position", order_id
-        )
-        return [decode(_event(row["id"], row["type"], order_id, row["payload"])) for row in rows]
+        return await said(self.database, order_id)
 
     async def names(self, order_id: str) -> list[str]:
         """Their names."""
@@ -117,6 +109,24 @@ class Counter:
         created = await self.create(order_id, **more)
         await self.sim.client.stripe.confirm(created.client_secret, method)
         return created.attempt.provider_object_id
+
+    async def foreign_intent(self, order_id: str, amount: int = 1_000, currency: str = "usd") -> str:
+        """An intent for the order that no call of ours made; its client secret."""
+        metadata = {"order_id": order_id}
+        answer = await self._post("payment_intents", amount=amount, currency=currency, metadata=metadata)
+        return str(answer["client_secret"])
+
+    async def refund_at_the_provider(self, intent: str, amount: int) -> None:
+        """As if somebody had refunded at the dashboard."""
+        await self._post("refunds", payment_intent=intent, amount=amount)
+
+    async def _post(self, path: str, **params: Any) -> dict[str, Any]:
+        data = {**params, **{f"metadata[{key}]": value for key, value in params.pop("metadata", {}).items()}}
+        data.pop("metadata", None)
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, headers={"Authorization": f"Bearer {KEY}"}) as client:
+            answer = await client.post(f"{self.sim.stripe_url}/v1/{path}", data=data)
+            found: dict[str, Any] = answer.raise_for_status().json()
+            return found
 
     async def settle_operations(self) -> None:
         """Run what is due until nothing is."""
@@ -183,24 +193,4 @@ def placed(order_id: str, amount: int = 1_000, currency: str = "USD") -> orders_
 def capture(order_id: str, amount: int, request_id: str = "") -> orders_pb2.PaymentCaptureRequested:
     return orders_pb2.PaymentCaptureRequested(
         context=common_pb2.EventContext(order_id=order_id), request_id=request_id or new_id(), amount=money(amount)
-    )
-
-
-def _incoming(message: Message, offset: int) -> IncomingEvent:
-    out = outgoing(message, key="", now=datetime.now(UTC) + timedelta())
-    return _event(out.id, out.type, "", out.payload, offset)
-
-
-def _event(event_id: str, kind: str, key: str, payload: bytes, offset: int = 0) -> IncomingEvent:
-    return IncomingEvent(
-        id=event_id,
-        type=kind,
-        source="test",
-        time=datetime.now(UTC),
-        key=key,
-        topic="onefold.orders.v1",
-        partition=0,
-        offset=offset,
-        traceparent="",
-        payload=payload,
     )

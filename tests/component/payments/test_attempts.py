@@ -1,6 +1,7 @@
 """CreatePayment: one intent per order, whoever asks how often, and whatever dies in between."""
 
 import asyncio
+from typing import Literal
 
 import grpc
 import pytest
@@ -63,7 +64,9 @@ async def test_a_new_attempt_begins_only_after_the_provider_ended_the_last(count
 
 @pytest.mark.requirement("R-1.6", "R-1.4", "S-15")
 @pytest.mark.parametrize("kind", ["timeout_after", "error_after"])
-async def test_an_intent_whose_answer_was_lost_is_adopted(counter: Counter, kind: str) -> None:
+async def test_an_intent_whose_answer_was_lost_is_adopted(
+    counter: Counter, kind: Literal["timeout_after", "error_after"]
+) -> None:
     order_id = new_id()
     await counter.sim.client.faults.api(
         vendor="stripe", operation="payment_intents.create", kind=kind, order_id=order_id, times=1

@@ -6,7 +6,6 @@ from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
 from tests.component.payments.counter import Counter
-from tests.component.payments.test_webhooks import _foreign_intent
 
 
 @pytest.mark.requirement("R-1.18", "R-1.6")
@@ -27,7 +26,7 @@ async def test_missed_webhooks_come_in_once(counter: Counter) -> None:
 async def test_an_orphan_beside_a_live_attempt_is_ended(counter: Counter) -> None:
     order_id = new_id()
     ours = await counter.create(order_id)
-    await _foreign_intent(counter, order_id)
+    await counter.foreign_intent(order_id)
     assert len((await counter.sim.client.stripe.ledger(order_id)).payable) == 2
     done = await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
     await counter.settle_operations()

@@ -73,7 +73,7 @@ async def test_a_refund_that_fails_later_is_reversed_and_can_be_tried_again(coun
 async def test_a_refund_made_at_the_provider_is_adopted(counter: Counter) -> None:
     order_id = new_id()
     intent = await counter.pay(order_id)
-    await _refund_at_the_provider(counter, intent, 400)
+    await counter.refund_at_the_provider(intent, 400)
     await counter.tell()
     snapshot = (await counter.get(order_id)).payment.snapshot
     assert snapshot.refunded_minor == 400
@@ -85,7 +85,7 @@ async def test_a_refund_made_at_the_provider_is_adopted(counter: Counter) -> Non
 async def test_a_total_that_we_do_not_know_makes_us_ask(counter: Counter) -> None:
     order_id = new_id()
     intent = await counter.pay(order_id)
-    await _refund_at_the_provider(counter, intent, 400)
+    await counter.refund_at_the_provider(intent, 400)
     lost = (b'"type": "refund.created"', b'"type": "refund.updated"', b'"type": "charge.refund.updated"')
     await counter.ingest(*[b for b in await counter.webhooks() if not any(word in b for word in lost)])
     assert (await counter.get(order_id)).payment.snapshot.refunded_minor == 0
@@ -173,14 +173,3 @@ async def test_the_ledger_balances_and_only_grows(counter: Counter) -> None:
     ):
         with pytest.raises(asyncpg.PostgresError):
             await counter.database.fetch(change)
-
-
-async def _refund_at_the_provider(counter: Counter, intent: str, amount: int) -> None:
-    from stripe import HTTPXClient, StripeClient
-
-    http = HTTPXClient()
-    client = StripeClient(
-        "sk_test_onefold", base_addresses={"api": counter.sim.stripe_url}, max_network_retries=0, http_client=http
-    )
-    await client.v1.refunds.create_async({"payment_intent": intent, "amount": amount})
-    await http.close_async()

@@ -113,7 +113,7 @@ async def test_a_known_type_without_its_object_is_an_incident(counter: Counter) 
 @pytest.mark.requirement("R-1.13")
 async def test_an_unmatched_payment_is_kept_announced_and_matched(counter: Counter) -> None:
     order_id = new_id()
-    intent = await counter.sim.client.stripe.confirm(await _foreign_intent(counter, order_id), "pm_card_visa")
+    intent = await counter.sim.client.stripe.confirm(await counter.foreign_intent(order_id), "pm_card_visa")
     assert set(await counter.tell()) == {"INCIDENT", "IGNORED"}
     assert await counter.open_incidents() == ["order_not_found"]
     assert await counter.jobs.raise_unmatched() == 0
@@ -140,7 +140,7 @@ async def test_an_unmatched_payment_is_kept_announced_and_matched(counter: Count
 async def test_money_that_differs_from_what_is_due_is_an_incident(counter: Counter, amount: int, currency: str) -> None:
     order_id = new_id()
     await counter.hear(placed(order_id))
-    secret = await _foreign_intent(counter, order_id, amount, currency)
+    secret = await counter.foreign_intent(order_id, amount, currency)
     await counter.sim.client.stripe.confirm(secret, "pm_card_visa")
     await counter.tell()
     snapshot = (await counter.get(order_id)).payment.snapshot
@@ -155,7 +155,7 @@ async def test_money_that_differs_from_what_is_due_is_an_incident(counter: Count
 async def test_money_beyond_what_is_due_is_told_with_its_object(counter: Counter) -> None:
     order_id = new_id()
     await counter.pay(order_id)
-    secret = await _foreign_intent(counter, order_id)
+    secret = await counter.foreign_intent(order_id)
     second = await counter.sim.client.stripe.confirm(secret, "pm_card_visa")
     await counter.tell()
     excess = [m for m in await counter.said(order_id) if isinstance(m, payments_events_pb2.PaymentExcessReceived)]
@@ -187,18 +187,3 @@ async def test_checkout_is_paid_by_its_payment_status(counter: Counter, method: 
     assert attempt.provider_object_id.startswith("cs_") and attempt.provider_payment_id.startswith("pi_")
     assert attempt.received.amount_minor == 1_000 and attempt.charge_id.startswith(("ch_", "py_"))
     assert attempt.HasField("paid_at")
-
-
-async def _foreign_intent(counter: Counter, order_id: str, amount: int = 1_000, currency: str = "usd") -> str:
-    """An intent for our order that no call of ours made; its client secret."""
-    from stripe import HTTPXClient, StripeClient
-
-    http = HTTPXClient()
-    client = StripeClient(
-        "sk_test_onefold", base_addresses={"api": counter.sim.stripe_url}, max_network_retries=0, http_client=http
-    )
-    intent = await client.v1.payment_intents.create_async(
-        {"amount": amount, "currency": currency, "metadata": {"order_id": order_id}}
-    )
-    await http.close_async()
-    return str(intent.client_secret)
