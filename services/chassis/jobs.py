@@ -18,7 +18,7 @@ from services.chassis.telemetry import counter, get_logger, new_traceparent, tra
 
 log = get_logger(__name__)
 
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=10)
 _FAILURES_IN_A_ROW: Final = 5  # of one job, then the component is not ready
 
 _runs = counter("job_runs_total", "Runs of background jobs", ["job", "outcome"])

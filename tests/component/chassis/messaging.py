@@ -3,10 +3,11 @@
 Why: what a handler did is a row in a real table, written in the transaction of the claim.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from onefold.inventory.v1 import inventory_events_pb2
@@ -21,6 +22,10 @@ NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 TOPIC: Final = "onefold.orders.v1"
 CONSUMER: Final = "reader"
 POISON: Final = b"\xff\xff\xff"
+
+SOMEBODY_WAITS: Final = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 EFFECTS: Final = """
 CREATE TABLE effects (place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id text NOT NULL, key text NOT NULL)
@@ -84,3 +89,24 @@ async def effects(db: Database, key: str | None = None) -> list[str]:
 async def inbox_rows(db: Database) -> dict[str, str]:
     """Outcome by event id."""
     return {row["id"]: row["outcome"] for row in await db.fetch("SELECT event_id::text AS id, outcome FROM inbox")}
+
+
+class AnswerLost(Database):
+    """Commits, and then loses the connection before the answer arrives."""
+
+    lost = False
+
+    @classmethod
+    def of(cls, database: Database) -> "AnswerLost":
+        return cls(database._pool, database.dsn)
+
+    def transaction(self) -> Any:
+        return self._losing()
+
+    @asynccontextmanager
+    async def _losing(self) -> AsyncIterator[Transaction]:
+        async with super().transaction() as tx:
+            yield tx
+        if not self.lost:
+            self.lost = True
+            raise ConnectionResetError("the answer to COMMIT was lost")

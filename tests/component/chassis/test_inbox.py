@@ -12,7 +12,7 @@ from services.chassis.inbox import IncomingEvent, Outcome, Undecodable, claim, d
 from services.chassis.operations import PlannedOperation, operation_id, plan
 from services.chassis.partitions import keep_partitions
 from services.chassis.testing import wait_until
-from tests.component.chassis.messaging import CONSUMER, NOW, POISON, event, inbox_rows
+from tests.component.chassis.messaging import CONSUMER, NOW, POISON, SOMEBODY_WAITS, event, inbox_rows
 
 pytestmark = pytest.mark.requirement("R-5.1")
 
@@ -54,7 +54,7 @@ async def test_a_rival_in_flight_is_waited_for(db: Database) -> None:
     async with db.transaction() as tx:
         await claim(tx, CONSUMER, [first])
         rival = asyncio.create_task(claimed())
-        await wait_until(lambda: db.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        await wait_until(lambda: db.fetchval(SOMEBODY_WAITS))
         assert not rival.done()
     assert await rival == [second]
 

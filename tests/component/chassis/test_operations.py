@@ -30,7 +30,7 @@ from services.chassis.operations import (
     withdraw,
 )
 from services.chassis.testing import wait_until
-from tests.component.chassis.messaging import NOW
+from tests.component.chassis.messaging import NOW, AnswerLost
 
 pytestmark = [pytest.mark.requirement("S-15"), pytest.mark.requirement("R-1.4")]
 
@@ -420,6 +420,24 @@ async def test_a_lost_connection_while_settling_is_tried_again(db: Database, clo
     provider = Provider()
     provider.settle_errors.append(ConnectionResetError("gone"))
     operation = await runner(db, clock, provider).run_now(await planned(db))
+    assert operation.state is OperationState.SUCCEEDED
+    assert await effects(db) == ["SUCCEEDED"]
+
+
+@pytest.mark.requirement("S-29")
+async def test_an_outcome_whose_commit_was_not_heard_of_has_its_effect_once(db: Database, clock: ManualClock) -> None:
+    provider = Provider()
+    lossy = AnswerLost.of(db)
+    lossy.lost = True
+    operation_id = await planned(db)
+
+    async def execute_and_then_lose(operation: Operation) -> dict[str, Any]:
+        lossy.lost = False
+        return provider.execute(operation)
+
+    provider.script.append(execute_and_then_lose)
+    operation = await runner(lossy, clock, provider).run_now(operation_id)
+    assert lossy.lost
     assert operation.state is OperationState.SUCCEEDED
     assert await effects(db) == ["SUCCEEDED"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
@@ -19,6 +20,11 @@ from services.chassis.testing import settings_for, wait_until
 from tests.component.chassis.messaging import TOPIC, sent
 
 pytestmark = [pytest.mark.requirement("S-24"), pytest.mark.requirement("R-5.2")]
+
+END_RELAY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE '%relay'
+"""
 
 
 @pytest.fixture
@@ -164,7 +170,7 @@ async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
 
     async def publish_and_lose_the_session(self: Publisher, rows: Sequence[Any]) -> None:
         await publish(self, rows)
-        await db.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%relay'")
+        await db.fetch(END_RELAY)
 
     relay = Relay(settings, TOPIC)
     try:
@@ -176,7 +182,7 @@ async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
                 await relay.run_once()
         assert await unsent(db) == [event.id for event in events]
         assert not relay.ready()
-        assert await relay.run_once() == 10
+        assert await wait_until(relay.run_once) == 10
     finally:
         await relay.close()
     records = await published(settings)
@@ -233,6 +239,74 @@ async def test_a_broker_that_never_answers_holds_nothing_up(db: Database, settin
     finally:
         await relay.close()
         silent.close()
+
+
+@pytest.mark.requirement("F-36")
+async def test_a_broker_that_falls_silent_in_the_middle_does_not_hang_the_relay(
+    db: Database, settings: ServiceSettings, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = Link(int(kafka_bootstrap.rpartition(":")[2]))
+    await link.start()
+    connect = AIOKafkaConnection.connect
+
+    async def connect_through_the_link(self: AIOKafkaConnection) -> Any:
+        self._port = link.port
+        return await connect(self)
+
+    monkeypatch.setattr(AIOKafkaConnection, "connect", connect_through_the_link)
+    events = [sent("order-1") for _ in range(5)]
+    relay = Relay(settings, TOPIC, send_timeout_s=1.0)
+    try:
+        await append_now(db, *events[:2])
+        assert await relay.run_once() == 2
+        link.silent = True
+        await append_now(db, *events[2:4])
+        async with asyncio.timeout(5):
+            with pytest.raises(TimeoutError):
+                await relay.run_once()
+        assert await unsent(db) == [event.id for event in events[2:4]]
+        link.silent = False
+        await append_now(db, events[4])
+        assert await relay.run_once() == 3
+    finally:
+        await relay.close()
+        await link.close()
+        monkeypatch.undo()
+    assert first_seen(await published(settings)) == by_key(events)
+
+
+class Link:
+    """The way to a broker, which can fall silent: nothing goes through and nothing is refused."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.silent = False
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, target in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pump(source, target))
+            self._tasks.add(task)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                if not self.silent:
+                    target.write(data)
+                    await target.drain()
+        finally:
+            target.close()
 
 
 async def test_the_component_is_woken_relays_and_stops(db: Database, settings: ServiceSettings) -> None:

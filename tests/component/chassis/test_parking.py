@@ -1,7 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 import pytest
@@ -25,11 +23,19 @@ from services.chassis.db import Database, Transaction
 from services.chassis.inbox import IncomingEvent, Outcome
 from services.chassis.incidents import list_open
 from services.chassis.testing import open_database, wait_until
-from tests.component.chassis.messaging import CONSUMER, POISON, TOPIC, apply, effects, event, inbox_rows
+from tests.component.chassis.messaging import (
+    CONSUMER,
+    POISON,
+    SOMEBODY_WAITS,
+    TOPIC,
+    AnswerLost,
+    apply,
+    effects,
+    event,
+    inbox_rows,
+)
 
 pytestmark = pytest.mark.requirement("R-5.6")
-
-Apply = Callable[..., Awaitable[None]]
 
 
 def applier(db: Database, clock: ManualClock, handler: Handler = apply, parked_max: int = 20) -> Applier:
@@ -165,7 +171,7 @@ async def test_a_consumer_waits_for_a_redrive_and_comes_after_it(db: Database, c
     redriving = asyncio.create_task(redrive(db, CONSUMER, TOPIC, "order-1", mended))
     await in_redrive.wait()
     consuming = asyncio.create_task(consumer.apply([later]))
-    await wait_until(lambda: db.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+    await wait_until(lambda: db.fetchval(SOMEBODY_WAITS))
     assert not consuming.done()
     go_on.set()
     await asyncio.gather(redriving, consuming)
@@ -270,30 +276,13 @@ async def test_a_statement_that_always_times_out_is_tried_alone_and_then_parked(
     assert await effects(db) == ids(events[0], events[2])
 
 
-class AnswerLost(Database):
-    """Commits, and then loses the connection before the answer arrives."""
-
-    lost = False
-
-    def transaction(self) -> Any:
-        return self._losing()
-
-    @asynccontextmanager
-    async def _losing(self) -> AsyncIterator[Transaction]:
-        async with super().transaction() as tx:
-            yield tx
-        if not self.lost:
-            self.lost = True
-            raise ConnectionResetError("the answer to COMMIT was lost")
-
-
 @pytest.mark.requirement("S-29")
 async def test_a_commit_whose_answer_was_lost_is_recognised_and_not_repeated(
     db: Database, settings: ServiceSettings, clock: ManualClock
 ) -> None:
     events = [event("order-1", 0), event("order-2", 1)]
     async with open_database(settings) as opened:
-        lossy = AnswerLost(opened._pool, opened.dsn)
+        lossy = AnswerLost.of(opened)
         consumer = applier(lossy, clock)
         with pytest.raises(ConnectionResetError):
             await consumer.apply(events)
@@ -310,7 +299,7 @@ async def test_a_redrive_whose_answer_was_lost_is_not_repeated(
     await applier(db, clock).apply([poison, later])
     await discard(db, CONSUMER, TOPIC, "order-1", (0, 0), actor="ada")
     async with open_database(settings) as opened:
-        lossy = AnswerLost(opened._pool, opened.dsn)
+        lossy = AnswerLost.of(opened)
         with pytest.raises(ConnectionResetError):
             await redrive(lossy, CONSUMER, TOPIC, "order-1", apply)
         assert not (await redrive(lossy, CONSUMER, TOPIC, "order-1", apply)).parked
