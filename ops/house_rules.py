@@ -44,7 +44,11 @@ def check(root: Path, files: list[Path]) -> Iterator[str]:
         content = (root / file).read_bytes()
         yield from _private(file, content)
         if file.suffix == ".py":
-            tree = ast.parse(content, filename=str(file))
+            try:
+                tree = ast.parse(content, filename=str(file))
+            except SyntaxError as error:
+                yield f"{file}:{error.lineno}: {error.msg}"
+                continue
             yield from _lengths(file, content, tree)
             if is_domain(file):
                 yield from _impure(file, tree)
