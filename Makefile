@@ -95,7 +95,7 @@ $(UV): requirements-uv.txt
 .venv/.run: $(UV) requirements.txt pyproject.toml
 	$(PIP) --compile-bytecode --require-hashes -r requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -q $(wildcard $(OURS))
+	-@$(BIN)/python -m compileall -q $(wildcard $(OURS))
 	@touch $@
 
 .venv/.dev: .venv/.run requirements-dev.txt
