@@ -5,16 +5,23 @@ Why: a test opens databases and servers as a process does, and waits for a condi
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import grpc.aio
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from services.chassis.config import ServiceSettings
+from services.chassis.consumer import Handler
 from services.chassis.db import Database
 from services.chassis.grpc_client import channel
 from services.chassis.grpc_server import Server
+from services.chassis.inbox import IncomingEvent, Outcome, claim, record
+from services.chassis.outbox import outgoing
 
 CALLER = "demo"
 TOKEN = "token-of-the-tests"
@@ -67,3 +74,41 @@ async def wait_until(condition: Callable[[], Any | Awaitable[Any]], *, within: f
         if loop.time() >= deadline:
             raise AssertionError(f"not true within {within} s: {inspect.getsource(condition).strip()}")
         await asyncio.sleep(_STEP_S)
+
+
+def incoming(message: Message, *, key: str = "", topic: str = "onefold.orders.v1", offset: int = 0) -> IncomingEvent:
+    """A message as a consumer would get it, with an id of its own."""
+    out = outgoing(message, key=key, now=datetime.now(UTC))
+    return IncomingEvent(
+        id=out.id,
+        type=out.type,
+        source="test",
+        time=out.occurred_at,
+        key=key,
+        topic=topic,
+        partition=0,
+        offset=offset,
+        traceparent="",
+        payload=out.payload,
+    )
+
+
+async def hear(
+    database: Database, consumer: str, handler: Handler, events: Sequence[IncomingEvent]
+) -> dict[str, Outcome]:
+    """Apply events as the consumer does, in one transaction; event id -> outcome, for those not heard before."""
+    async with database.transaction() as tx:
+        outcomes = dict(await handler(tx, await claim(tx, consumer, events)))
+        await record(tx, consumer, outcomes)
+    return outcomes
+
+
+async def said(database: Database, key: str) -> list[Message]:
+    """The events of one key that wait in the outbox, in order."""
+    rows = await database.fetch("SELECT type, payload FROM outbox WHERE aggregateid = $1 ORDER BY position", key)
+    messages = []
+    for row in rows:
+        message = GetMessageClass(Default().FindMessageTypeByName(row["type"]))()
+        message.ParseFromString(row["payload"])
+        messages.append(message)
+    return messages

@@ -47,7 +47,7 @@ def webhook_of(message: fulfillment_service_pb2.Webhook, provider: Provider, now
 
 
 def recipient_of(address: common_pb2.Address) -> dict[str, str]:
-    """A corrected recipient, by the fields of `providers.base.Recipient`."""
+    """A corrected recipient, by the fields of `providers.base.Recipient`; the e-mail stays the order's."""
     recipient = {
         "name": address.name,
         "line1": address.line1,
@@ -57,7 +57,6 @@ def recipient_of(address: common_pb2.Address) -> dict[str, str]:
         "postal_code": address.postal_code,
         "country_code": address.country_code,
         "phone": address.phone,
-        "email": "",
     }
     for field, value in recipient.items():
         if "\x00" in value:

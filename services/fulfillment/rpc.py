@@ -11,7 +11,7 @@ from onefold.fulfillment.v1 import fulfillment_service_pb2 as service_pb2
 from onefold.fulfillment.v1 import fulfillment_service_pb2_grpc as service_grpc
 
 from services.chassis import idempotency
-from services.chassis.batch import Batcher
+from services.chassis.batch import Batcher, batcher_for
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError
 from services.chassis.grpc_server import Context, caller_of, deadline_of
@@ -30,7 +30,7 @@ class FulfillmentServicer(service_grpc.FulfillmentServiceServicer):
     def __init__(self, database: Database, settings: FulfillmentSettings, context: usecases.Context) -> None:
         self._database = database
         self._context = context
-        self._intake: Batcher[StoredWebhook, bool] = Batcher.from_settings(self._take_in, settings, name="webhooks")
+        self._intake: Batcher[StoredWebhook, bool] = batcher_for(settings, self._take_in, name="webhooks")
 
     async def close(self) -> None:
         """Finish the commands that wait."""

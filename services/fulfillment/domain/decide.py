@@ -51,7 +51,9 @@ def decide(fulfillment: Fulfillment, cause: Input, now: datetime, rules: Rules =
 
 
 def _time_passed(draft: Draft, cause: TimePassed) -> None:
-    """Nothing of its own: what follows a cause also follows time."""
+    """The time that was set is over; what follows a cause also follows time, and may set another."""
+    if draft.due:
+        draft.change(next_try_at=None)
 
 
 _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {

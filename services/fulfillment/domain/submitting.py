@@ -58,6 +58,7 @@ def not_prepared(draft: Draft, cause: NotPrepared) -> None:
         draft.end(Outcome.STALE, "not queued any more")
     elif cause.for_person:
         draft.move(FulfillmentState.HELD, cause.reason)
+        draft.change(next_try_at=None)
         draft.say(FulfillmentHeld("", cause.reason))
         draft.raise_incident("fulfillment_held", reason=cause.reason)
     elif not draft.try_later():

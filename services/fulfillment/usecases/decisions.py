@@ -44,7 +44,7 @@ class _Written:
     after: dict[str, domain.Fulfillment]
     events: list[outbox.OutgoingEvent] = field(default_factory=list)
     planned: list[operations.PlannedOperation] = field(default_factory=list)
-    incidents: list[incidents.Incident] = field(default_factory=list)
+    found: list[incidents.Incident] = field(default_factory=list)
 
 
 async def apply(
@@ -73,7 +73,7 @@ async def decide(
     changes = [(root, written.after[order_id]) for order_id, root in before.items()]
     await fulfillments.save(tx, changes, context.provider.name, now + context.watch_every)
     await operations.plan(tx, written.planned)
-    await incidents.open_incidents(tx, written.incidents)
+    await incidents.open_incidents(tx, written.found)
     await outbox.append(tx, written.events)
     return decisions
 
@@ -86,9 +86,9 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     written.after[step.order_id] = decision.fulfillment
     written.events.extend(published.facts_of(decision, step.caused_by, context.provider.name, now))
     written.planned.extend(_planned(context, step, plan, now) for plan in decision.operations)
-    written.incidents.extend(
-        incidents.Incident(found.kind, found.subject, now, step.order_id, dict(found.details))
-        for found in decision.incidents
+    written.found.extend(
+        incidents.Incident(seen.kind, seen.subject, now, step.order_id, dict(seen.details))
+        for seen in decision.incidents
     )
     return decision
 

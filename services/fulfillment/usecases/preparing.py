@@ -68,7 +68,8 @@ async def _prepared(
         return Step(root.order_id, domain.NotPrepared(error.message, for_person=isinstance(error, NotFound)))
     if missing := [sku for sku in skus if sku not in variants]:
         return Step(root.order_id, domain.NotPrepared(f"missing_variant: {', '.join(missing)}", for_person=True))
-    draft = _draft(root, details, variants, Recipient(**recipient) if recipient else details.recipient)
+    corrected = Recipient(**recipient, email=details.recipient.email) if recipient else details.recipient
+    draft = _draft(root, details, variants, corrected)
     try:
         parameters = provider.create_parameters(draft)
     except NotShippable as error:

@@ -1,0 +1,87 @@
+"""Cancelled units will certainly not ship: one answer, and only on proof (S-10)."""
+
+import pytest
+
+from services.chassis.ids import new_id
+from tests.component.fulfillment.warehouse import Warehouse
+
+pytestmark = [pytest.mark.requirement("S-10"), pytest.mark.requirement("R-2.10")]
+
+
+async def test_what_was_never_sent_is_cancelled_at_once(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.jobs.prepare()  # planned, not sent
+    assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]
+    (answer,) = await warehouse.said(order_id)
+    assert (answer.DESCRIPTOR.name, answer.cancellation_id) == ("FulfillmentCancelled", "cancel-1")
+    assert [(unit.sku, unit.quantity) for unit in answer.cancelled] == [("MUG", 2), ("SHIRT", 1)]
+    assert not answer.not_stoppable
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id)).times_created == 0
+
+
+async def test_while_a_create_is_in_doubt_there_is_no_answer(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.provider.faults.api(
+        vendor="printful", operation="orders.create", kind="timeout_after", order_id=warehouse.external_id(order_id)
+    )
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.cancel(order_id, request_id)
+    await warehouse.work()
+    assert await warehouse.names(order_id) == []
+    await warehouse.pass_time(minutes=5)
+    ledger = await warehouse.ledger(order_id)
+    assert (ledger.times_created, ledger.times_charged, ledger.status) == (1, 0, "canceled")
+    assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+async def test_a_confirmed_order_is_cancelled_at_the_provider_first(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.cancel(order_id, request_id)
+    assert await warehouse.names(order_id) == ["FulfillmentSubmitted"]
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id)).status == "canceled"
+    assert await warehouse.names(order_id) == ["FulfillmentSubmitted", "FulfillmentCancelled"]
+    assert await warehouse.cancel(order_id, request_id) == ["STALE"]
+    assert (await warehouse.names(order_id)).count("FulfillmentCancelled") == 1
+
+
+async def test_goods_that_are_being_made_cannot_be_stopped(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.provider.printful.start(warehouse.external_id(order_id))
+    await warehouse.cancel(order_id, request_id)
+    await warehouse.work()
+    assert (await warehouse.names(order_id))[-1] == "FulfillmentCancellationRefused"
+    assert await warehouse.state(order_id) == "SUBMITTED"
+
+
+async def test_a_new_round_makes_a_new_object(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.cancel(order_id, request_id)
+    await warehouse.work()
+    await warehouse.request(order_id, round_=2)
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id, 1)).status == "canceled"
+    second = await warehouse.ledger(order_id, 2)
+    assert (second.status, second.times_charged) == ("pending", 1)
+
+
+@pytest.mark.requirement("R-4.6")
+async def test_an_order_that_the_provider_cancels_by_itself_is_told_without_an_id(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.provider.printful.cancel(warehouse.external_id(order_id), "out of blanks")
+    await warehouse.hint(order_id, "order_canceled")
+    await warehouse.work()
+    said = await warehouse.said(order_id)
+    assert (said[-1].DESCRIPTOR.name, said[-1].cancellation_id) == ("FulfillmentCancelled", "")
+    assert await warehouse.incidents() == ["cancelled_by_provider"]
