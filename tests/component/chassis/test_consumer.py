@@ -131,7 +131,7 @@ async def _crash(*_: object) -> None:
 async def test_after_broken_plumbing_the_same_records_come_again(
     db: Database, settings: ServiceSettings, clock: ManualClock, relay: Relay
 ) -> None:
-    failures = [ConnectionResetError("gone"), ConnectionResetError("gone")]
+    failures = [ConnectionResetError("gone") for _ in range(3)]
 
     async def handler(tx: Transaction, fresh: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
         if failures:
