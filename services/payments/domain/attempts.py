@@ -216,8 +216,6 @@ def _move(draft: Draft, attempt_id: str, fact: AttemptSeen) -> bool:
             draft.look(draft.now)  # the provider's times have seconds only: ask for the truth
         if (fact.occurred_at, _tie(fact.state, fact.failed)) <= (attempt.state_at, _tie_of(attempt)):
             return False
-    elif RANKS[fact.state] < RANKS[attempt.state]:
-        return False
     draft.put(replace(attempt, state=fact.state, state_at=fact.occurred_at, end=fact.end))
     return True
 

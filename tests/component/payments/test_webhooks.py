@@ -41,6 +41,20 @@ async def test_ten_concurrent_deliveries_are_one_ledger_entry(counter: Counter) 
     assert (await counter.names(order_id)).count("PaymentSucceeded") == 1
 
 
+@pytest.mark.requirement("R-1.1")
+async def test_a_payment_belongs_to_one_order_whatever_an_event_says(counter: Counter) -> None:
+    order_id, other = new_id(), new_id()
+    await counter.pay(order_id)
+    await counter.create(other)
+    bodies = await counter.webhooks()
+    told = [body.replace(order_id.encode(), other.encode()) for body in bodies]
+    await counter.ingest(*told)
+    assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+    assert (await counter.get(other)).payment.snapshot.verdict == payments_pb2.VERDICT_UNPAID
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await counter.database.fetch("UPDATE payment_attempts SET payment_id = 'pi_same'")
+
+
 @pytest.mark.requirement("R-1.14")
 async def test_any_order_of_arrival_ends_the_same(counter: Counter) -> None:
     orders = [new_id() for _ in range(6)]
