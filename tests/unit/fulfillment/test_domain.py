@@ -70,9 +70,11 @@ SUBMITTED = (
 
 
 def test_states_and_events_are_those_of_the_protos() -> None:
-    proto = {name.removeprefix("FULFILLMENT_STATE_") for name in fulfillment_pb2.FulfillmentState}
+    proto = {
+        name.removeprefix("FULFILLMENT_STATE_") for name in fulfillment_pb2.FulfillmentState.DESCRIPTOR.values_by_name
+    }
     assert proto - {"UNSPECIFIED"} == set(FulfillmentState) == set(domain.TRANSITIONS)
-    parcels = {name.removeprefix("SHIPMENT_STATE_") for name in fulfillment_pb2.ShipmentState}
+    parcels = {name.removeprefix("SHIPMENT_STATE_") for name in fulfillment_pb2.ShipmentState.DESCRIPTOR.values_by_name}
     assert parcels - {"UNSPECIFIED"} == set(ShipmentState) == set(domain.SHIPMENT_TRANSITIONS)
     for event in domain.Event.__args__:
         message = getattr(fulfillment_events_pb2, event.__name__).DESCRIPTOR
