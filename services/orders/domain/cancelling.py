@@ -140,7 +140,7 @@ def cancel_units(order: Order, units: Units) -> Advanced:
     order = move_units(order, units, "cancelled")
     order, release = _release(order, units)
     refund = money(order, sum(refund.amount.amount_minor for refund in refunds))
-    order = order.with_progress(withdrawn=common(order.open_units, order.progress.withdrawn))
+    order = order.with_progress(withdrawn=minus(order.progress.withdrawn, units))
     return Advanced(order, (release, *refunds, events.OrderPartiallyCancelled(order.number, units, refund)))
 
 

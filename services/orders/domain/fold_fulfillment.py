@@ -121,6 +121,8 @@ def _hold(
             return contradiction(order, fact)
         if fact.request_id in order.progress.answered:
             return Folded(order, Outcome.STALE)
+    elif not order.was_asked(order.fulfillment_id):
+        return contradiction(order, fact)
     ended = order.cancellation.state is CancellationState.DONE or not order.open_units
     before, order = order, answered(order, fact.request_id)
     newest = fact.request_id == f"{order.order_id}:hold:{order.progress.holds}"
