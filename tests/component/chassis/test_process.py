@@ -49,7 +49,8 @@ def settings() -> ServiceSettings:
 
 async def exit_code(running: Coroutine[Any, Any, None]) -> int:
     try:
-        await running
+        async with asyncio.timeout(10):
+            await running
     except SystemExit as leaving:
         return int(str(leaving.code))
     return 0

@@ -98,7 +98,8 @@ async def test_a_full_queue_is_overload() -> None:
     first = await desk.hold(batcher)
     waiting = await submitted(batcher, 2, 4)
     with pytest.raises(Overloaded):
-        await batcher.submit(6)
+        async with asyncio.timeout(1):
+            await batcher.submit(6)
     desk.open.set()
     assert await asyncio.gather(first, *waiting) == [0, 4, 8]
     with pytest.raises(Overloaded):
