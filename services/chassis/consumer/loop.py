@@ -70,7 +70,8 @@ class Consumer:
         self._in_flight = asyncio.Lock()
         self._halted = False
         self._stall_after_s = stall_after_s
-        self._progress_at = 0.0
+        self._watched_at = 0.0
+        self._behind: dict[Any, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`. Broken plumbing is waited out; too many parked keys halt it for a person."""
@@ -84,6 +85,7 @@ class Consumer:
                 except TooManyParked as error:
                     self._halted = True
                     log.error("consumer_halted", consumer=self.name, reason=str(error))
+                    await self.close()  # another process, perhaps of a better release, gets the partitions
                     await stop.wait()
                 except Exception as error:
                     if not is_broken_plumbing(error) and not _is_kafka(error):
@@ -116,19 +118,18 @@ class Consumer:
 
     async def _poll(self, stop: asyncio.Event | None) -> int:
         kafka = self._kafka or await self._connect()
+        if asyncio.get_running_loop().time() - self._watched_at >= self._stall_after_s:
+            await self._watch(kafka)
         by_partition = await kafka.getmany(timeout_ms=_POLL_MS, max_records=self._settings.consumer_batch_max)
-        loop = asyncio.get_running_loop()
         if not by_partition:
-            if loop.time() - self._progress_at > self._stall_after_s:
-                await self._watch(kafka)
             return 0
-        self._progress_at = loop.time()
         async with self._in_flight:
             records = [record for of_partition in by_partition.values() for record in of_partition]
             try:
                 await self._applier.apply([read(record, self._settings.topic_prefix) for record in records])
             except BaseException:
                 _rewind(kafka, by_partition)
+                self._behind.clear()  # standing still is our own doing
                 raise
             await self._commit(kafka, {place: of[-1].offset + 1 for place, of in by_partition.items()})
         return len(records)
@@ -155,7 +156,7 @@ class Consumer:
             await kafka.stop()
             raise
         self._kafka = kafka
-        self._progress_at = asyncio.get_running_loop().time()
+        self._watched_at, self._behind = asyncio.get_running_loop().time(), {}
         return kafka
 
     async def _commit(self, kafka: "AIOKafkaConsumer", offsets: Any) -> None:
@@ -168,15 +169,17 @@ class Consumer:
             log.warning("offsets_not_committed", consumer=self.name, error=repr(error))
 
     async def _watch(self, kafka: "AIOKafkaConsumer") -> None:
-        """Nothing came for a while: is there really nothing? The ends are asked anew, for the fetcher may be dead."""
-        assigned = list(kafka.assignment())
+        """Which partition was behind at the last look and has not moved since? The fetcher may be dead, so ask anew."""
+        behind_before, self._behind = self._behind, {}
         async with asyncio.timeout(_KAFKA_TIMEOUT_S):
+            assigned = list(kafka.assignment())
             ends = await kafka.end_offsets(assigned) if assigned else {}
-            behind = sum([max(0, ends[place] - await kafka.position(place)) for place in assigned])
-        _lag.labels(self.name).set(behind)
-        if behind:
-            raise Stalled(f"{self.name}: {behind} events behind, and none came for {self._stall_after_s} s")
-        self._progress_at = asyncio.get_running_loop().time()
+            positions = {place: await kafka.position(place) for place in assigned}
+        behind = {place: position for place, position in positions.items() if ends[place] > position}
+        _lag.labels(self.name).set(sum(ends[place] - position for place, position in behind.items()))
+        if stuck := [place for place, position in behind.items() if behind_before.get(place) == position]:
+            raise Stalled(f"{self.name}: no event in {self._stall_after_s} s from {stuck}, though there are some")
+        self._watched_at, self._behind = asyncio.get_running_loop().time(), behind
 
 
 def _rewind(kafka: "AIOKafkaConsumer", by_partition: Any) -> None:

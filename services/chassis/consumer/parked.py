@@ -13,7 +13,7 @@ from services.chassis.db import Database, Transaction
 from services.chassis.inbox import IncomingEvent, Outcome, claim, record
 from services.chassis.incidents import Incident, open_incidents, resolve_about
 
-EVENT_DISCARDED: Final = "EVENT_DISCARDED"
+EVENT_DISCARDED: Final = "event_discarded"
 
 _LIST: Final = """
 SELECT consumer, topic, key, reason, parked_at,

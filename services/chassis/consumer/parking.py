@@ -13,7 +13,7 @@ from services.chassis.inbox import IncomingEvent
 from services.chassis.incidents import Incident, open_incidents
 from services.chassis.telemetry import counter
 
-KEY_PARKED: Final = "KEY_PARKED"
+KEY_PARKED: Final = "key_parked"
 
 _parked = counter("parked_events_total", "Events that were parked", ["consumer"])
 

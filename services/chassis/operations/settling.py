@@ -20,8 +20,8 @@ from services.chassis.telemetry import counter, get_logger
 log = get_logger(__name__)
 
 RESEND_FOR: Final = timedelta(hours=23)  # providers keep idempotency keys for at least 24 h (F-9)
-UNRESOLVED: Final = "OPERATION_UNRESOLVED"
-UNSETTLED: Final = "OPERATION_UNSETTLED"
+UNRESOLVED: Final = "operation_unresolved"
+UNSETTLED: Final = "operation_unsettled"
 _LOOK_UP_AT_MOST_EVERY: Final = timedelta(hours=1)
 _SETTLE_PAUSE_S: Final = 0.1
 

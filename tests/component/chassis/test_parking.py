@@ -199,7 +199,7 @@ async def test_a_person_can_discard_one_event_and_redrive_the_rest(db: Database,
     assert await discard(db, CONSUMER, TOPIC, "order-1", (0, 0), actor="ada")
     assert (await redrive(db, CONSUMER, TOPIC, "order-1", apply)).failure == ""
     assert await inbox_rows(db) == {poison.id: "IGNORED", later.id: "APPLIED"}
-    row = await db.fetchrow("SELECT closed_by, order_id FROM incidents WHERE kind = 'EVENT_DISCARDED'")
+    row = await db.fetchrow("SELECT closed_by, order_id FROM incidents WHERE kind = 'event_discarded'")
     assert row is not None
     assert tuple(row) == ("ada", "order-1")
 
