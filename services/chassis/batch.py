@@ -152,7 +152,7 @@ class Batcher(Generic[C, R]):
         while True:
             try:
                 return self._answer(batch, await self._flush([entry.command for entry in batch]))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the callers get it)
                 cancelled = cancelled + 1 if isinstance(error, asyncpg.QueryCanceledError) else 0
                 if not is_broken_plumbing(error) or cancelled == _CANCELLED_IN_A_ROW:
                     return error

@@ -67,7 +67,7 @@ class Door:
             try:
                 self._admit(request, context)
                 response = await behaviour(request, context)
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (every call gets an answer)
                 await self._refuse(error, method, request, context, started)
             self._record(method, Code.OK, "", request, started)
             return response
@@ -86,7 +86,7 @@ class Door:
                 self._admit(request, context)
                 async for response in behaviour(request, context):
                     yield response
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (every call gets an answer)
                 await self._refuse(error, method, request, context, started)
             finally:
                 self._streams.discard(task)

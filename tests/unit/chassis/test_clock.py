@@ -22,4 +22,4 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        ManualClock(datetime(2026, 3, 2))
+        ManualClock(datetime(2026, 3, 2))  # noqa: DTZ001
