@@ -179,12 +179,13 @@ def service_of(settings_class: type[BaseSettings]) -> str:
 
 def _insecure(settings: ProcessSettings) -> Iterator[str]:
     kind = type(settings)
-    if isinstance(settings, ServiceSettings) and not settings.caller_tokens:
-        yield f"{_variable(kind, 'caller_tokens')} is empty: nobody could call this service"
-    for caller, token in getattr(settings, "caller_tokens", {}).items():
-        if len(token) < SHORTEST_TOKEN:
-            variable = _variable(kind, "caller_tokens")
-            yield f"{variable}: the token of {caller} has fewer than {SHORTEST_TOKEN} characters"
+    if isinstance(settings, ServiceSettings):
+        variable = _variable(kind, "caller_tokens")
+        if not settings.caller_tokens:
+            yield f"{variable} is empty: nobody could call this service"
+        for caller, token in settings.caller_tokens.items():
+            if len(token) < SHORTEST_TOKEN:
+                yield f"{variable}: the token of {caller} has fewer than {SHORTEST_TOKEN} characters"
     for name, field in kind.model_fields.items():
         value = getattr(settings, name)
         if isinstance(value, SecretStr) and not value.get_secret_value() and not _extra(field).get("may_be_empty"):
