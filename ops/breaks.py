@@ -26,6 +26,8 @@ from ops.local.paths import ROOT
 BREAKS: Final = ROOT / "tests" / "breaks"
 HEADER: Final = re.compile(r"^# Test: *(\S.*?) *$", re.MULTILINE)
 FAILED: Final = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+# What starts the servers is itself broken: such a break must not share those of the others.
+SERVERS_CHANGED: Final = re.compile(r"^\+\+\+ b/(?:ops/local/|tests/conftest\.py)", re.MULTILINE)
 PROTOS_CHANGED: Final = re.compile(r"^\+\+\+ b/protos/", re.MULTILINE)
 TESTS_FAILED: Final = 1  # pytest's exit code; all others say that the tests did not run
 SECONDS: Final = 300.0
@@ -110,7 +112,10 @@ def _run_tests(broken: Break, tree: Path) -> Result:
         "ONEFOLD_CACHE_DIR": str(paths.cache_folder()),
         "COLUMNS": "400",
     }
-    if PROTOS_CHANGED.search(broken.patch.read_text()):
+    patch = broken.patch.read_text()
+    if SERVERS_CHANGED.search(patch):
+        del environment[shared.RUN_VARIABLE]
+    if PROTOS_CHANGED.search(patch):
         subprocess.run(
             [sys.executable, "-m", "ops.protos"], cwd=tree, env=environment, check=True, capture_output=True, text=True
         )

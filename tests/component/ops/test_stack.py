@@ -102,7 +102,10 @@ with Stack(pathlib.Path({str(tmp_path / "state")!r}), at=Ports.free(), commands=
     os.kill(supervisor.pid, how)
     supervisor.wait()
     supervisor.stdout.close()
-    assert all(_gone(pid) for pid in pids)
+    survivors = [pid for pid in pids if not _gone(pid)]
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert survivors == []
     Stack(tmp_path / "state", at=Ports.free()).postgres.purge()
 
 
