@@ -1,8 +1,9 @@
 """Settings of the payments service."""
 
 from datetime import timedelta
+from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.config import ServiceSettings, by_profile
@@ -53,6 +54,12 @@ class PaymentsSettings(ServiceSettings):
         86_400_000, demo=3_600_000, description="how far back the reconciler looks (R-1.18)", ge=1
     )
     webhook_retention_days: int = Field(default=60, ge=60, description="how long processed webhooks are kept (S-28)")
+
+    @model_validator(mode="after")
+    def _refuse_local_pages(self) -> Self:
+        if self.profile == "production" and not self.public_origin.startswith("https://"):
+            raise ValueError("ONEFOLD_PAYMENTS_PUBLIC_ORIGIN: production needs an https:// origin")
+        return self
 
     @property
     def provider_timeout(self) -> timedelta:

@@ -3,13 +3,13 @@
 Why: what a crash, a lost webhook or a late order left behind is finished by one of these (R-1.6, R-1.13, S-9).
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 from services.chassis.db import Database
 from services.chassis.jobs import Job
 from services.chassis.operations import Declined, OperationRunner, Retryable, Unknown
+from services.chassis.partitions import keep_partitions
 from services.chassis.telemetry import get_logger
 from services.payments.config import PaymentsSettings
 from services.payments.store import webhooks as stored
@@ -21,6 +21,7 @@ log = get_logger(__name__)
 _LIMIT: Final = 100
 _PURGE_LIMIT: Final = 1_000
 _PURGE_INTERVAL: Final = timedelta(hours=1)
+_PARTITIONS_INTERVAL: Final = timedelta(days=1)
 
 
 class PaymentsJobs:
@@ -39,15 +40,15 @@ class PaymentsJobs:
         pause = timedelta(milliseconds=self._settings.job_interval_ms)
         operations = timedelta(milliseconds=self._settings.operation_interval_ms)
         reconciler = timedelta(milliseconds=self._settings.reconcile_interval_ms)
-        plan: list[tuple[str, Callable[[], Awaitable[int]], timedelta]] = [
-            ("operations", self.run_operations, operations),
-            ("ask_provider", self.ask_provider, pause),
-            ("match_webhooks", self.match_webhooks, pause),
-            ("raise_unmatched", self.raise_unmatched, pause),
-            ("reconcile", self.reconcile, reconciler),
-            ("purge_webhooks", self.purge_webhooks, _PURGE_INTERVAL),
+        return [
+            Job("payments-operations", self.run_operations, operations),
+            Job("payments-ask-provider", self.ask_provider, pause),
+            Job("payments-match-webhooks", self.match_webhooks, pause),
+            Job("payments-raise-unmatched", self.raise_unmatched, pause),
+            Job("payments-reconcile", self.reconcile, reconciler),
+            Job("payments-purge", self.purge_webhooks, _PURGE_INTERVAL),
+            Job("payments-partitions", self.keep_partitions, _PARTITIONS_INTERVAL),
         ]
-        return [Job(name, run_once, interval) for name, run_once, interval in plan]
 
     async def run_operations(self) -> int:
         """Calls to the provider that are due."""
@@ -88,6 +89,10 @@ class PaymentsJobs:
         keep = timedelta(days=self._settings.webhook_retention_days)
         now = self._context.clock.now()
         return await self._database.run(lambda tx: stored.purge(tx, now, keep, _PURGE_LIMIT))
+
+    async def keep_partitions(self) -> int:
+        """Make partitions for what is to come and drop old ones (S-28)."""
+        return await keep_partitions(self._database)
 
     async def _intake(self, batch: Batch) -> list[webhooks.Result]:
         """One by one: a bad event must not stop the others, and the reconciler is in no hurry."""

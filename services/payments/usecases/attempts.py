@@ -19,7 +19,8 @@ from services.payments.store import payables
 from services.payments.usecases.decisions import Context, Step, apply
 from services.payments.usecases.errors import REFUSALS, ProviderRefused, ProviderUnavailable
 
-_PAUSE_S: Final = 0.1
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 2.0
 _MARGIN_S: Final = 0.5
 _ASKABLE: Final = (AttemptState.PAYABLE, AttemptState.REQUIRES_ACTION)
 
@@ -85,16 +86,16 @@ async def secret_of(context: Context, attempt: domain.Attempt) -> tuple[str, str
 
 async def _created(database: Database, runner: OperationRunner, begun: Begun, deadline: float) -> Begun:
     """Run the create here, or wait while another process runs it; CREATING if the deadline comes first."""
-    loop = asyncio.get_running_loop()
+    loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE_S
     while begun.attempt.state is AttemptState.CREATING:
         await runner.run_now(_create_operation(begun))
         payable = await payables.read(database, begun.payable.order_id)
         if payable is not None:
             begun = Begun(payable, payable.attempt(begun.attempt.id))
-        waiting = begun.attempt.state is AttemptState.CREATING
-        if not waiting or loop.time() + _PAUSE_S + _MARGIN_S > deadline:
+        if begun.attempt.state is not AttemptState.CREATING or loop.time() + pause + _MARGIN_S > deadline:
             break
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
     return begun
 
 

@@ -82,10 +82,10 @@ class StripeProvider:
             source = {key: stored["params"][key] for key in ("payment_intent", "charge") if key in stored["params"]}
             async for row in self._pages("refunds", source):
                 if (row.get("metadata") or {}).get("refund") == stored["target"]:
-                    return row
+                    return objects.public(row)
             return None
         changed = await self._retrieve(stored["id"])
-        return _public(changed) if changed and _is_over(changed) else None
+        return objects.public(changed) if changed and _is_over(changed) else None
 
     def read_answer(self, kind: Kind, answer: Mapping[str, Any], at: datetime) -> AttemptSeen | RefundSeen:
         """The fact in a stored answer."""
@@ -135,8 +135,8 @@ class StripeProvider:
             raise translated from error
         row = await self._retrieve(stored["id"])
         if Kind(operation.kind) is Kind.CANCEL and row is not None:
-            return _public(row)
-        raise Declined(translated.code, str(translated), _public(row) if row else None) from error
+            return objects.public(row)
+        raise Declined(translated.code, str(translated), objects.public(row) if row else None) from error
 
     async def _find_created(self, operation: Operation, stored: Mapping[str, Any]) -> dict[str, Any] | None:
         """List what was made around the first try: Stripe's search may lag, its lists do not."""
@@ -183,18 +183,12 @@ class StripeProvider:
             if len(self._secrets) >= _SECRETS_KEPT:
                 self._secrets.pop(next(iter(self._secrets)))
             self._secrets[row["id"]] = _secrets_of(row)
-        return _public(row)
+        return objects.public(row)
 
 
 def stripe_json(row: Mapping[str, Any]) -> bytes:
     """A fetched event in the shape of a webhook's body."""
     return httpx.Request("POST", "https://localhost", json=row).content
-
-
-def _public(row: Mapping[str, Any]) -> dict[str, Any]:
-    inner = row.get("payment_intent")
-    kept = {key: value for key, value in row.items() if key not in _SECRETS}
-    return {**kept, "payment_intent": _public(inner)} if isinstance(inner, Mapping) else kept
 
 
 def _secrets_of(row: Mapping[str, Any]) -> tuple[str, str]:

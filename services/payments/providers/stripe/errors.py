@@ -9,6 +9,7 @@ import httpx
 import stripe
 
 from services.chassis.operations import Declined, Retryable, Unknown
+from services.payments.providers.stripe.objects import public
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -38,4 +39,4 @@ def _object_of(error: stripe.StripeError) -> dict[str, Any] | None:
     body = error.json_body if isinstance(error.json_body, dict) else {}
     inner = body.get("error")
     intent = inner.get("payment_intent") if isinstance(inner, dict) else None
-    return {key: value for key, value in intent.items() if key != "client_secret"} if intent else None
+    return public(intent) if intent else None

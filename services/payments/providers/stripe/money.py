@@ -5,11 +5,11 @@ Why: no float touches money, and an amount that Stripe would refuse is refused b
 
 from typing import Final
 
+from services.chassis.money import decimals
 from services.payments.domain import Money
 from services.payments.providers.base import NotPayable
 
 LARGEST: Final = 99_999_999  # eight digits (F-12)
-_THREE_DECIMALS: Final = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})  # sent in multiples of ten (F-12)
 _FACTORS: Final = {"ISK": 100}  # no minor unit since 2007, but Stripe still counts two decimals (F-12)
 
 
@@ -35,5 +35,5 @@ def check(amount_minor: int, currency: str) -> None:
         raise NotPayable("the amount must be at least 1")
     if units(Money(amount_minor, currency)) > LARGEST:
         raise NotPayable("the amount has more than eight digits")
-    if currency in _THREE_DECIMALS and amount_minor % 10:
+    if decimals(currency) == 3 and amount_minor % 10:  # three decimals go in multiples of ten (F-12)
         raise NotPayable(f"amounts in {currency} must be multiples of ten")

@@ -45,6 +45,30 @@ _DISPUTE_STATES: Final = {
 }
 _NOTHING_WITHDRAWN: Final = ("warning_needs_response", "warning_under_review", "warning_closed", "prevented")
 
+# What an answer is kept for: ids, states and amounts; no secrets, names or addresses (S-5).
+_KEPT: Final = (
+    "id",
+    "object",
+    "status",
+    "payment_status",
+    "amount",
+    "amount_received",
+    "amount_capturable",
+    "amount_total",
+    "currency",
+    "created",
+    "metadata",
+    "client_reference_id",
+    "latest_charge",
+    "last_payment_error",
+    "cancellation_reason",
+    "payment_method_types",
+    "charge",
+    "failure_reason",
+    "payment_intent",
+)
+_KEPT_OF_ERROR: Final = ("type", "code", "decline_code", "message")
+
 
 def moment(seconds: int) -> datetime:
     """Stripe's time: whole seconds since 1970."""
@@ -164,6 +188,16 @@ def dispute(row: Object, at: datetime) -> DisputeSeen:
         state=_DISPUTE_STATES.get(row["status"], DisputeState.OPEN),
         withdrawn=row["status"] not in _NOTHING_WITHDRAWN,
     )
+
+
+def public(row: Object) -> dict[str, Any]:
+    """What is kept of an object."""
+    kept = {key: value for key, value in row.items() if key in _KEPT}
+    if isinstance(error := kept.get("last_payment_error"), Mapping):
+        kept["last_payment_error"] = {key: error.get(key) for key in _KEPT_OF_ERROR}
+    if isinstance(inner := kept.get("payment_intent"), Mapping):
+        kept["payment_intent"] = public(inner)
+    return kept
 
 
 def _metadata(row: Object) -> Mapping[str, Any]:
