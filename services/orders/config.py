@@ -46,7 +46,8 @@ class OrdersSettings(ServiceSettings):
         default=StockShortagePolicy.CANCEL, description="a paid order without stock: cancelled, or it waits (R-1.16)"
     )
     fulfillment_failure: FulfillmentFailurePolicy = Field(
-        default=FulfillmentFailurePolicy.HOLD, description="the provider will not make it: an operator decides, or cancel"
+        default=FulfillmentFailurePolicy.HOLD,
+        description="the provider will not make it: held for an operator, or cancelled",
     )
     backorder_ms: int = Field(default=14 * DAY_MS, ge=1, description="how long a backorder waits for stock")
     cancellation_alarm_ms: int = Field(

@@ -26,9 +26,10 @@ from services.orders.domain import (
     Policies,
     facts,
 )
-from services.orders.usecases.facts import IncomingFact, apply_facts
+from services.orders.usecases.facts import CONSUMER, IncomingFact, apply_facts
 
-CONSUMER: Final = "orders"
+__all__ = ["CONSUMER", "KINDS", "TOPICS", "EventsDoor", "fact_of"]
+
 TOPICS: Final = ("onefold.payments.v1", "onefold.inventory.v1", "onefold.fulfillment.v1")
 
 

@@ -157,9 +157,7 @@ def _held(result: inventory_pb2.ReserveStockResult) -> tuple[HeldLine, ...] | Do
 
 
 def _way(attempt: payments_pb2.Attempt, client_secret: str, checkout_url: str) -> PaymentWay:
-    return PaymentWay(
-        attempt.provider, attempt.provider_object_id, client_secret, checkout_url, attempt.attempt_id
-    )
+    return PaymentWay(attempt.provider, attempt.provider_object_id, client_secret, checkout_url, attempt.attempt_id)
 
 
 def _away_or(error: grpc.aio.AioRpcError, name: str) -> DomainError:

@@ -89,16 +89,12 @@ class PlacedRequest:
     body_hash: bytes
 
 
-async def find_requests(
-    tx: Transaction, requests: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], PlacedRequest]:
+async def find_requests(tx: Transaction, requests: Sequence[tuple[str, str]]) -> dict[tuple[str, str], PlacedRequest]:
     """Orders that these (caller, request id) placed at any time (S-5)."""
     if not requests:
         return {}
     found = await tx.fetch(_FIND_REQUESTS, [caller for caller, _ in requests], [request for _, request in requests])
-    return {
-        (row["caller"], row["request_id"]): PlacedRequest(row["order_id"], row["body_hash"]) for row in found
-    }
+    return {(row["caller"], row["request_id"]): PlacedRequest(row["order_id"], row["body_hash"]) for row in found}
 
 
 async def insert(tx: Transaction, placed: Sequence[NewOrder], now: datetime) -> list[Row]:

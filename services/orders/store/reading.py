@@ -133,7 +133,7 @@ async def due(db: Database, now: datetime, consumer: str, limit: int) -> list[tu
     return [(row["order_id"], row["version"]) for row in await db.fetch(_DUE, now, consumer, limit)]
 
 
-def _view(row: Mapping[str, Any]) -> OrderView:
+def _view(row: Any) -> OrderView:
     root = dict(row)
     for name in _JSON:
         root[name] = json.loads(root[name])

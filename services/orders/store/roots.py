@@ -15,7 +15,9 @@ from services.orders.store import rows
 from services.orders.store.rows import Row
 
 # Sorted, so that two batches with some orders in common cannot deadlock (S-4).
-_LOCK: Final = "SELECT order_id::text FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY orders.order_id FOR NO KEY UPDATE"
+_LOCK: Final = """
+SELECT order_id::text FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY orders.order_id FOR NO KEY UPDATE
+"""
 
 _ROOTS: Final = f"""
 SELECT {rows.ORDER_COLUMNS}, changes, cancellation_note FROM orders WHERE order_id = ANY($1::uuid[])
@@ -179,8 +181,8 @@ async def _load(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Roo
     }
 
 
-def _by_order(found: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    by_order: dict[str, list[Mapping[str, Any]]] = {}
+def _by_order(found: Iterable[Any]) -> dict[str, list[Any]]:
+    by_order: dict[str, list[Any]] = {}
     for row in found:
         by_order.setdefault(row["order_id"], []).append(row)
     return by_order

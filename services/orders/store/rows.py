@@ -99,8 +99,8 @@ def line_row(order_id: OrderId, line: Mapping[str, Any]) -> Row:
     return {"order_id": order_id, "quantity": line["ordered"], **row}
 
 
-def order_of(root: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], parcels: Iterable[Mapping[str, Any]]) -> Order:
-    """The order that the rows hold; lines and parcels in their order."""
+def order_of(root: Any, lines: Iterable[Any], parcels: Iterable[Any]) -> Order:
+    """The order that the rows (mappings by column) hold; lines and parcels in their order."""
     cancellation = json.loads(root["cancellation_answers"])
     cancellation["state"] = root["cancellation"]
     cancellation["number"] = root["cancellation_number"]

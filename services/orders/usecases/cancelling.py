@@ -5,6 +5,7 @@ Why: orders only asks here; how it ends is said when payments and fulfillment ha
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from services.chassis.db import Transaction
 from services.chassis.errors import DomainError
@@ -14,6 +15,8 @@ from services.orders.store import roots
 from services.orders.usecases.commands import CancelOrder, DecideCancellation
 from services.orders.usecases.deciding import Decisions
 from services.orders.usecases.errors import OrderNotFound, refused
+
+C = TypeVar("C", CancelOrder, DecideCancellation)
 
 
 async def cancel_orders(
@@ -38,7 +41,7 @@ async def decide_cancellations(
     return await _decide(tx, commands, decide, now, policies)
 
 
-async def _decide[C: (CancelOrder, DecideCancellation)](
+async def _decide(
     tx: Transaction,
     commands: Sequence[C],
     decide: Callable[[C, Order], Advanced | Refusal],
@@ -56,7 +59,7 @@ async def _decide[C: (CancelOrder, DecideCancellation)](
         if isinstance(decided, Refusal):
             results.append(refused(decided.reason, decided.message))
             continue
-        if command.note:
+        if command.note and decided.order.version != order.version:
             decisions.set_note(command.order_id, command.note)
         decisions.take(command.order_id, decided, caused_by=command.caused_by)
         results.append(None)

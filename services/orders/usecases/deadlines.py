@@ -11,12 +11,12 @@ from typing import Final
 from services.chassis import idempotency
 from services.chassis.consumer import parked_keys
 from services.chassis.db import Transaction
-from services.chassis.idempotency import DONE, ClaimOutcome, Request, Step
+from services.chassis.idempotency import DONE, Request, Step
 from services.orders import domain
 from services.orders.domain import Policies
-from services.orders.events import CONSUMER
 from services.orders.store import roots
 from services.orders.usecases.deciding import Decisions
+from services.orders.usecases.facts import CONSUMER
 
 CALLER: Final = "time"
 METHOD: Final = "Deadline"
@@ -30,18 +30,22 @@ async def tick_orders(tx: Transaction, due: Sequence[tuple[str, int]], now: date
     lost, is not done again.
     """
     claims = await idempotency.claim(tx, [_request(*each) for each in due], lease=_LEASE, first_phase="STARTED")
-    fresh = [claim for claim in claims if claim.outcome is ClaimOutcome.FRESH]
-    await idempotency.advance(tx, [Step(each.key, each.fence, each.phase, DONE, b"") for each in fresh])
-    wanted = {claim.subject: version for claim, (_, version) in zip(claims, due, strict=True) if claim in fresh}
-    locked = await roots.lock(tx, wanted)
+    ours = {claim.subject: (claim, version) for claim, (_, version) in zip(claims, due, strict=True) if claim.is_ours}
+    locked = await roots.lock(tx, ours)
     parked = await parked_keys(tx, CONSUMER, set(locked))  # again: a key may have been parked since they were picked
     decisions = Decisions(locked, now, policies)
-    for order_id, root in locked.items():
-        if root.order.version == wanted[order_id] and order_id not in parked:
-            decisions.take(order_id, domain.tick(root.order, now, policies), caused_by="")
+    steps: list[Step] = []
+    for order_id, (claim, version) in ours.items():
+        order = decisions.order(order_id)
+        if order_id in parked:
+            continue
+        steps.append(Step(claim.key, claim.fence, claim.phase, DONE, b""))
+        if order is not None and order.version == version:
+            decisions.take(order_id, domain.tick(order, now, policies), caused_by="")
             decisions.ticked(order_id)
+    await idempotency.advance(tx, steps)
     await decisions.store(tx)
-    return len(fresh)
+    return len(steps)
 
 
 def _request(order_id: str, version: int) -> Request:

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.chassis import incidents, outbox
 from services.chassis.db import Transaction
 from services.orders.domain import Advanced, CancellationState, HistoryEntry, Order, Policies, due_at
-from services.orders.usecases.announcing import message_of
+from services.orders.published import message_of
 from services.orders.store import roots
 from services.orders.store.roots import Change, Root
 

@@ -6,6 +6,7 @@ Why: several facts about one order are folded over one loaded state and stored o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from services.chassis.db import Transaction
 from services.chassis.inbox import Outcome
@@ -13,6 +14,9 @@ from services.orders import domain
 from services.orders.domain import Policies, facts
 from services.orders.store import roots
 from services.orders.usecases.deciding import Decisions
+
+CONSUMER: Final = "orders"
+"""Name of the consumer in the inbox and of its parked keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,7 @@ def _objects(incoming: Sequence[IncomingFact], locked: Mapping[str, roots.Root])
     return objects
 
 
-def _locations(
-    incoming: Sequence[IncomingFact], outcomes: Mapping[str, Outcome]
-) -> dict[tuple[str, int], str]:
+def _locations(incoming: Sequence[IncomingFact], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, int], str]:
     return {
         (each.order_id, line): location
         for each in incoming

@@ -16,7 +16,9 @@ from services.orders.usecases.errors import OrderNotFound, TooManyKeys
 MOST_KEYS: Final = 50
 
 
-async def update_metadata(tx: Transaction, commands: Sequence[UpdateMetadata], now: datetime) -> list[DomainError | None]:
+async def update_metadata(
+    tx: Transaction, commands: Sequence[UpdateMetadata], now: datetime
+) -> list[DomainError | None]:
     """Set keys, keep the others; a refusal for each order that is unknown or would have too many."""
     existing = await roots.lock_only(tx, (command.order_id for command in commands))
     results: list[DomainError | None] = []

@@ -11,7 +11,7 @@ from services.chassis import idempotency
 from services.chassis.batch import Batcher
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import DependencyUnavailable, DomainError, Refused
+from services.chassis.errors import DomainError, Refused
 from services.chassis.idempotency import DONE, FAILED, Claim, Step
 from services.orders.domain import CancellationReason, Policies
 from services.orders.partners import Payments
@@ -37,7 +37,14 @@ class Paying:
     """From the order to the answer; `close` finishes answers that wait."""
 
     def __init__(
-        self, database: Database, payments: Payments, clock: Clock, *, policies: Policies, batch_max: int, queue_max: int
+        self,
+        database: Database,
+        payments: Payments,
+        clock: Clock,
+        *,
+        policies: Policies,
+        batch_max: int,
+        queue_max: int,
     ) -> None:
         self._database = database
         self._payments = payments
@@ -133,4 +140,6 @@ def _step(answer: _Answer) -> Step:
 
 def _undo(answer: _Answer) -> CancelOrder:
     """Nobody can pay it: its stock must not wait for the deadline."""
-    return CancelOrder(answer.order_id, CancellationReason.PAYMENT_FAILED, "payments", "", answer.claim.request.request_id)
+    return CancelOrder(
+        answer.order_id, CancellationReason.PAYMENT_FAILED, "payments", "", answer.claim.request.request_id
+    )

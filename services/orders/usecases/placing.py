@@ -19,10 +19,10 @@ from services.orders import domain
 from services.orders.domain import Line, Order, OrderId, Payment, PaymentVerdict, Policies, due_at
 from services.orders.partners import PLACED as ALREADY_PLACED
 from services.orders.partners import UNDONE, Inventory, Reservation
+from services.orders.published import message_of
 from services.orders.store import placing as store
 from services.orders.store.placing import NewOrder
 from services.orders.store.reading import OrderView
-from services.orders.usecases.announcing import message_of
 from services.orders.usecases.commands import HeldLine, PlaceOrder
 
 METHOD: Final = "CreateOrder"
@@ -159,9 +159,7 @@ class Placing:
         self, tx: Transaction, requests: Sequence[Request], known_old: frozenset[tuple[str, str]]
     ) -> list[Claim]:
         claims = await idempotency.claim(tx, requests, lease=self._lease, first_phase=CLAIMED)
-        fresh = {
-            claim.key[::2] for claim in claims if claim.outcome is ClaimOutcome.FRESH and claim.phase == CLAIMED
-        }
+        fresh = {claim.key[::2] for claim in claims if claim.outcome is ClaimOutcome.FRESH and claim.phase == CLAIMED}
         old = await store.find_requests(tx, sorted(fresh - known_old))
         if old:
             raise _PlacedLongAgo(old)  # rolls the claims back: nothing new may stand beside the old order
@@ -182,9 +180,7 @@ class Placing:
                 new.order.order_id: OrderView(root, store.line_rows(new))
                 for (new, _), root in zip(placed, roots, strict=True)
             }
-        return [
-            _answer(each, step, kept, views) for each, step, kept in zip(results, steps, ours, strict=True)
-        ]
+        return [_answer(each, step, kept, views) for each, step, kept in zip(results, steps, ours, strict=True)]
 
     def _decide(self, held: Held, now: datetime) -> Decided:
         """The order with its frozen lines and totals (R-2.2), its first history entry and its events."""

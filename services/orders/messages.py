@@ -1,0 +1,189 @@
+"""Requests as commands, and orders as messages.
+
+Why: the door translates and decides nothing; names of states equal those of the enums behind their prefix.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from onefold.common.v1 import common_pb2
+from onefold.orders.v1 import orders_pb2, orders_service_pb2
+
+from services.chassis.errors import InvalidField
+from services.chassis.idempotency import Request, hash_body
+from services.chassis.ids import display_number, new_id
+from services.orders.domain import Money
+from services.orders.store.reading import OrderView
+from services.orders.usecases.commands import CartLine, PaymentWay, PlaceOrder
+from services.orders.usecases.placing import METHOD
+
+ADDRESS: Final = tuple(field.name for field in common_pb2.Address.DESCRIPTOR.fields)
+
+
+def request_of(message: Any, caller: str, method: str, subject: str) -> Request:
+    """One try of a caller's request; `subject` is the id that it proposes or is about."""
+    return Request(caller, method, message.request_id, hash_body(message), subject)
+
+
+def place_order_of(message: orders_service_pb2.CreateOrderRequest, caller: str) -> PlaceOrder:
+    """The command, with a proposed order id. The body is kept for a completer until the order is placed."""
+    refuse_nul(message)
+    body = message.SerializeToString(deterministic=True)
+    return command_of(message, Request(caller, METHOD, message.request_id, hash_body(message), new_id(), body))
+
+
+def resumed_command_of(request: Request) -> PlaceOrder:
+    """The command of a request that was begun before, from the body it kept."""
+    return command_of(orders_service_pb2.CreateOrderRequest.FromString(request.body or b""), request)
+
+
+def command_of(message: orders_service_pb2.CreateOrderRequest, request: Request) -> PlaceOrder:
+    """The command that a request means."""
+    return PlaceOrder(
+        request=request,
+        lines=tuple(
+            CartLine(
+                line.sku,
+                line.quantity,
+                Money(line.seen_unit_price.amount_minor, line.seen_unit_price.currency)
+                if line.HasField("seen_unit_price")
+                else None,
+            )
+            for line in message.lines
+        ),
+        currency=message.currency,
+        customer_id=message.customer_id,
+        email=message.email,
+        shipping_address={name: getattr(message.shipping_address, name) for name in ADDRESS},
+        cart_id=message.cart_id,
+        metadata=dict(message.metadata),
+        flow=orders_pb2.PaymentFlow.Name(message.payment_flow).removeprefix("PAYMENT_FLOW_"),
+        capture_method="MANUAL" if message.capture_method == orders_pb2.CAPTURE_METHOD_MANUAL else "AUTOMATIC",
+    )
+
+
+def order_message(view: OrderView) -> orders_pb2.Order:
+    """An order as callers see it."""
+    root: Mapping[str, Any] = view.root
+    currency = root["currency"]
+    order = orders_pb2.Order(
+        order_id=root["order_id"],
+        number=display_number(root["number"]),
+        state=orders_pb2.OrderState.Value(f"ORDER_STATE_{root['state']}"),
+        payment=orders_pb2.OrderPayment(
+            verdict=orders_pb2.PaymentVerdict.Value(f"PAYMENT_VERDICT_{root['payment_verdict']}"),
+            authorized_minor=root["payment_authorized_minor"],
+            captured_minor=root["payment_captured_minor"],
+            refunded_minor=root["payment_refunded_minor"],
+            due_minor=root["payment_due_minor"],
+            currency=root["payment_currency"],
+        ),
+        cancellation=orders_pb2.CancellationState.Value(f"CANCELLATION_STATE_{root['cancellation']}"),
+        version=root["version"],
+        customer_id=root["customer_id"],
+        email=root["email"],
+        shipping_address=common_pb2.Address(**root["shipping_address"]),
+        lines=[_line(line, currency) for line in view.lines],
+        subtotal=_money(root["subtotal_minor"], currency),
+        shipping=_money(root["shipping_minor"], currency),
+        adjustments=_money(root["adjustments_minor"], currency),
+        total=_money(root["total_minor"], currency),
+        cart_id=root["cart_id"],
+        metadata=root["metadata"],
+        parcels=[_parcel(parcel) for parcel in view.parcels],
+        history=[_entry(entry) for entry in view.history],
+        payment_flow=orders_pb2.PaymentFlow.Value(f"PAYMENT_FLOW_{root['payment_flow']}"),
+        provider_object_ids=view.object_ids,
+    )
+    if root["cancellation_reason"]:
+        name = f"CANCELLATION_REASON_{root['cancellation_reason']}"
+        order.cancellation_reason = orders_pb2.CancellationReason.Value(name)
+    order.created_at.FromDatetime(root["created_at"])
+    order.updated_at.FromDatetime(root["updated_at"])
+    order.payable_until.FromDatetime(root["payable_until"])
+    return order
+
+
+def payment_message(way: PaymentWay | None) -> orders_pb2.PaymentInstructions | None:
+    """How to pay; None where nothing is to be paid."""
+    if way is None:
+        return None
+    return orders_pb2.PaymentInstructions(
+        provider=way.provider,
+        provider_object_id=way.provider_object_id,
+        client_secret=way.client_secret,
+        checkout_url=way.checkout_url,
+        attempt_id=way.attempt_id,
+    )
+
+
+def refuse_nul(message: Message) -> None:
+    """PostgreSQL's text cannot hold NUL (F-32). Raises InvalidField, which names every field."""
+    if b"\x00" in message.SerializeToString():  # cheap, and true for little else
+        paths = list(_with_nul(message, ""))
+        if paths:
+            first, *others = ((path, "must not contain NUL") for path in paths)
+            raise InvalidField(*first, *others)
+
+
+def _with_nul(message: Message, prefix: str) -> Iterator[str]:
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            yield from (f"{path}[{key!r}]" for key, item in value.items() if "\x00" in f"{key}{item}")
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            items = enumerate(value) if field.is_repeated else [(None, value)]
+            for index, item in items:
+                yield from _with_nul(item, f"{path}[{index}]." if index is not None else f"{path}.")
+        elif isinstance(value, str) and "\x00" in value:
+            yield path
+
+
+def _money(amount_minor: int, currency: str) -> common_pb2.Money:
+    return common_pb2.Money(amount_minor=amount_minor, currency=currency)
+
+
+def _line(line: Mapping[str, Any], currency: str) -> orders_pb2.OrderLine:
+    price, quantity = line["unit_price_minor"], line["quantity"]
+    return orders_pb2.OrderLine(
+        line=line["line"],
+        sku=line["sku"],
+        name=line["name"],
+        quantity=quantity,
+        unit_price=_money(price, currency),
+        line_total=_money(price * quantity, currency),
+        location=line["location"],
+        shipped=line["shipped"],
+        cancelled=line["cancelled"],
+    )
+
+
+def _parcel(parcel: Mapping[str, Any]) -> orders_pb2.Parcel:
+    message = orders_pb2.Parcel(
+        shipment_id=parcel["shipment_id"],
+        carrier=parcel["carrier"],
+        tracking_number=parcel["tracking_number"],
+        tracking_url=parcel["tracking_url"],
+        lines=[common_pb2.LineQuantity(**units) for units in parcel["lines"]],
+    )
+    message.sent_at.FromDatetime(parcel["sent_at"])
+    if parcel["delivered_at"]:
+        message.delivered_at.FromDatetime(parcel["delivered_at"])
+    return message
+
+
+def _entry(entry: Mapping[str, Any]) -> orders_pb2.OrderHistoryEntry:
+    occurred_at: datetime = entry["occurred_at"]
+    message = orders_pb2.OrderHistoryEntry(
+        to_state=orders_pb2.OrderState.Value(f"ORDER_STATE_{entry['to_state']}"),
+        actor=entry["actor"],
+        reason=entry["reason"],
+        caused_by=entry["caused_by"],
+    )
+    if entry["from_state"]:
+        message.from_state = orders_pb2.OrderState.Value(f"ORDER_STATE_{entry['from_state']}")
+    message.occurred_at.FromDatetime(occurred_at)
+    return message

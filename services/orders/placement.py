@@ -1,0 +1,92 @@
+"""What places orders, put together: the partners, the phases, and the Batchers in front of them.
+
+Why: the door for calls and the completer must go exactly the same way.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, Self
+
+import grpc.aio
+
+from services.chassis.batch import Batcher, Retry
+from services.chassis.clock import Clock
+from services.chassis.db import Database
+from services.chassis.errors import DomainError
+from services.chassis.grpc_client import channel
+from services.orders.config import OrdersSettings
+from services.orders.messages import resumed_command_of
+from services.orders.partners import Inventory, Payments
+from services.orders.usecases.commands import PlaceOrder
+from services.orders.usecases.completing import Completer
+from services.orders.usecases.paying import Paying
+from services.orders.usecases.placing import Placed, Placing
+
+_MS: Final = 1000
+
+
+class Placement:
+    """`orders` takes commands through the phases up to the order, `paying` from there to the answer."""
+
+    def __init__(self, database: Database, settings: OrdersSettings, clock: Clock) -> None:
+        token = settings.token.get_secret_value()
+        self._channels: list[grpc.aio.Channel] = [
+            channel(settings.inventory_target, token),
+            channel(settings.payments_target, token),
+        ]
+        self.inventory = Inventory(self._channels[0], settings.inventory_timeout_ms / _MS)
+        payments = Payments(
+            self._channels[1],
+            settings.payments_timeout_ms / _MS,
+            read_timeout_s=settings.payments_read_timeout_ms / _MS,
+            in_flight_max=settings.payments_in_flight_max,
+        )
+        self.placing = Placing(
+            database,
+            self.inventory,
+            clock,
+            policies=settings.policies,
+            shipping_fees=settings.shipping_fees,
+            lease=settings.lease,
+        )
+        self.paying = Paying(
+            database,
+            payments,
+            clock,
+            policies=settings.policies,
+            batch_max=settings.batch_max,
+            queue_max=settings.queue_max,
+        )
+        self.orders: Batcher[PlaceOrder, Placed] = Batcher(
+            self._flush,
+            name="create_order",
+            max_batch=settings.batch_max,
+            max_queue=settings.queue_max,
+            retry=Retry(within=timedelta(milliseconds=settings.plumbing_retry_ms)),
+        )
+        self.completer = Completer(
+            database,
+            self.placing,
+            self.paying,
+            self.inventory,
+            command_of=resumed_command_of,
+            lease=settings.lease,
+            tries_max=settings.placing_tries_max,
+            batch_max=settings.completer_batch_max,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish what waits, then hang up."""
+        await self.orders.close()
+        await self.paying.close()
+        for each in self._channels:
+            await each.close()
+
+    async def _flush(self, commands: Sequence[PlaceOrder]) -> list[Placed | DomainError]:
+        return await self.placing.flush(commands)

@@ -1,0 +1,92 @@
+"""Finishing what a crash left: unfinished requests whose lease ended (S-6).
+
+Why: a caller who got no answer may never come back; the order is completed, or nothing of it is left.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from services.chassis import idempotency
+from services.chassis.db import Database
+from services.chassis.errors import DependencyUnavailable, DomainError
+from services.chassis.idempotency import FAILED, Claim, Request, Step
+from services.chassis.telemetry import get_logger
+from services.orders.partners import Inventory
+from services.orders.usecases.commands import PlaceOrder
+from services.orders.usecases.errors import PlacingAbandoned
+from services.orders.usecases.paying import Paying
+from services.orders.usecases.placing import CLAIMED, METHOD, PHASES, Placed, Placing, Standing
+
+log = get_logger(__name__)
+
+
+class Completer:
+    """Takes over unfinished requests and goes the same way as their callers did."""
+
+    def __init__(
+        self,
+        database: Database,
+        placing: Placing,
+        paying: Paying,
+        inventory: Inventory,
+        *,
+        command_of: Callable[[Request], PlaceOrder],
+        lease: timedelta,
+        tries_max: int,
+        batch_max: int,
+    ) -> None:
+        self._database = database
+        self._placing = placing
+        self._paying = paying
+        self._inventory = inventory
+        self._command_of = command_of
+        self._lease = lease
+        self._tries_max = tries_max
+        self._batch_max = batch_max
+
+    async def run_once(self) -> int:
+        """Complete or undo a batch; how many were taken over and came to an end."""
+        taken = await self._database.run(
+            lambda tx: idempotency.take_over(tx, METHOD, PHASES, self._batch_max, lease=self._lease)
+        )
+        hopeless = [claim for claim in taken if claim.phase == CLAIMED and claim.fence > self._tries_max]
+        going_on = [Standing(self._command_of(claim.request), claim) for claim in taken if claim not in hopeless]
+        ended = await self._undo(hopeless) + await self._go_on(going_on)
+        if taken:
+            log.info("requests_completed", taken=len(taken), ended=ended)
+        return ended
+
+    async def _go_on(self, standings: Sequence[Standing]) -> int:
+        """Phase 2 again, then 3, then 4; what cannot go on now waits for its next lease."""
+        results = await self._placing.finish(standings) if standings else []
+        placed = [result for result in results if isinstance(result, Placed)]
+        refused = sum(isinstance(r, DomainError) and not isinstance(r, DependencyUnavailable) for r in results)
+        paid = await asyncio.gather(*(self._pay(each) for each in placed))
+        return refused + sum(paid)
+
+    async def _pay(self, placed: Placed) -> bool:
+        try:
+            await self._paying.finish(placed)
+        except DependencyUnavailable:
+            return False
+        except DomainError as error:  # payments' refusal, which is stored
+            log.warning("payment_refused", order_id=placed.order_id, reason=error.reason)
+        return True
+
+    async def _undo(self, claims: Sequence[Claim]) -> int:
+        """Leave tombstones for every number that could still be under way, then the refusal.
+
+        Each try that found a tombstone took one more number, and tombstones are left by tries beyond the limit only.
+        """
+        if not claims:
+            return 0
+        try:
+            await self._inventory.undo(
+                [(claim.subject, number) for claim in claims for number in range(1, claim.fence - self._tries_max + 1)]
+            )
+        except DependencyUnavailable:
+            return 0
+        answer = idempotency.failure(PlacingAbandoned())
+        steps = [Step(claim.key, claim.fence, CLAIMED, FAILED, answer) for claim in claims]
+        return sum(await self._database.run(lambda tx: idempotency.advance(tx, steps)))
