@@ -111,7 +111,12 @@ DEEP: tuple[Scenario, ...] = (
     ),
     Scenario("deep: short and cancelled", PAYS, ("customer cancels",), stock=("hold lapses", "rival buys")),
     Scenario(
-        "deep: backorder and cancelled", PAYS, ("customer cancels",), ("rival buys", "stock arrives"), (), BACKORDER
+        "deep: backorder and cancelled",
+        PAYS,
+        ("customer cancels",),
+        ("hold lapses", "rival buys", "stock arrives"),
+        (),
+        BACKORDER,
     ),
     Scenario("deep: paid twice, too much", (*PAYS, "customer pays too much"), ("admin cancels",), creates=2),
     Scenario("deep: disputed", (*PAYS, "customer disputes"), ("admin cancels",)),

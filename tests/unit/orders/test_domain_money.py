@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.orders import domain
 from services.orders.domain import (
@@ -17,7 +14,6 @@ from services.orders.domain import (
     CancellationState,
     DisputeState,
     Money,
-    Order,
     OrderState,
     PaymentFailurePolicy,
     PaymentVerdict,
@@ -25,9 +21,9 @@ from services.orders.domain import (
     events,
     facts,
 )
-from services.orders.domain.money import kept, value_of, worth
+from services.orders.domain.money import kept
 from tests.unit.orders import domain_cases as cases
-from tests.unit.orders.domain_cases import LATER, NOW, PAID, POLICIES, TOTAL, now_and, payment, placed, said, units
+from tests.unit.orders.domain_cases import LATER, NOW, PAID, POLICIES, TOTAL, now_and, payment, placed, said
 
 CANCEL = Policies(payment_failure=PaymentFailurePolicy.CANCEL)
 ALL_MONEY = Money(TOTAL, "GBP")
@@ -228,51 +224,6 @@ def test_a_failed_refund_stays_due_and_is_an_incident() -> None:
     assert kept(now_and(result.order, retried).order) == 0
 
 
-@pytest.mark.requirement("R-1.12", "S-11")
-def test_a_refund_of_all_before_shipping_is_a_cancellation_that_ends_in_refunded() -> None:
-    back = payment(facts.RefundSucceeded, 60, cases.REFUNDED, refund_id="", amount=ALL_MONEY)
-    result = now_and(cases.processing(), back)
-    assert kinds(result) == ["PaymentCancellationRequested", "FulfillmentCancellationRequested"]
-    order = result.order
-    ended = now_and(order, cases.settled(order, cases.REFUNDED), cases.stopped(order, cases.ALL))
-    assert kinds(ended) == ["StockReleaseRequested", "OrderRefunded"]
-    assert ended.order.state is OrderState.REFUNDED
-
-
-@pytest.mark.requirement("R-1.12", "R-3.6", "S-19")
-def test_a_refund_after_delivery_moves_no_stock() -> None:
-    part = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=60)
-    first = now_and(cases.delivered(), payment(facts.RefundSucceeded, 60, part, refund_id="", amount=Money(60, "GBP")))
-    assert first.events == (events.OrderPartiallyRefunded("7K3M92QXTF", Money(60, "GBP")),)
-    rest = payment(facts.RefundSucceeded, 61, cases.REFUNDED, refund_id="", amount=Money(300, "GBP"))
-    second = now_and(first.order, rest)
-    assert second.events == (events.OrderRefunded("7K3M92QXTF", ALL_MONEY),)
-    assert incidents(second) == {"refunded_without_return"}
-
-
-@pytest.mark.requirement("S-23", "R-1.22")
-def test_an_open_dispute_keeps_the_goods_back_until_it_is_won() -> None:
-    order = cases.confirmed()
-    held = now_and(order, cases.dispute(DisputeState.OPEN, 60), cases.committed(order))
-    assert held.events == ()
-    assert incidents(held) == {"dispute_opened"}
-    won = now_and(held.order, cases.dispute(DisputeState.WON, 61))
-    assert kinds(won) == ["OrderProcessing", "FulfillmentRequested"]
-
-
-@pytest.mark.requirement("S-23", "R-1.22")
-def test_a_dispute_holds_what_was_submitted_and_a_lost_one_cancels_without_refund() -> None:
-    result = now_and(cases.processing(), cases.dispute(DisputeState.OPEN, 60))
-    assert result.events == (events.FulfillmentHoldRequested("order:hold:1", "dispute"),)
-    won = now_and(result.order, cases.dispute(DisputeState.WON, 61))
-    assert won.events == (events.FulfillmentResumeRequested("order:resume:1"),)
-    lost = now_and(result.order, cases.dispute(DisputeState.LOST, 61)).order
-    assert lost.cancellation.reason is CancellationReason.DISPUTE_LOST
-    gone = said(PaymentVerdict.PAID, captured_minor=TOTAL, dispute=DisputeState.LOST)
-    ended = now_and(lost, cases.settled(lost, gone, version=62), cases.stopped(lost, cases.ALL))
-    assert kinds(ended) == ["StockReleaseRequested", "OrderCancelled"]
-
-
 @pytest.mark.requirement("S-9")
 def test_only_the_named_answer_ends_the_wait_for_payments() -> None:
     order = cases.cancelling()
@@ -288,31 +239,3 @@ def test_only_the_named_answer_ends_the_wait_for_payments() -> None:
     assert now_and(after.order, cases.settled(order, version=70)).order.state is OrderState.CANCELLED
     assert after.order.cancellation.payment_answer is None
     assert CancellationOutcome.MONEY_TAKEN == "MONEY_TAKEN"
-
-
-prices = st.integers(0, 10_000)
-ways_to_go = st.permutations([1, 1, 2]).flatmap(lambda lines: st.integers(1, 3).map(lambda count: lines[:count]))
-
-
-@pytest.mark.requirement("S-11", "R-1.20")
-@given(ways_to_go, prices, prices, prices, st.integers(-5_000, 5_000))
-def test_parts_of_a_refund_never_exceed_the_whole(
-    given_back: list[int], first: int, second: int, shipping: int, adjustments: int
-) -> None:
-    subtotal = 2 * first + second
-    total = max(0, subtotal + shipping + adjustments)
-    lines = (domain.Line(1, "A", 2, first), domain.Line(2, "B", 1, second))
-    order: Order = placed(
-        lines=lines, subtotal_minor=subtotal, shipping_minor=shipping, adjustments_minor=adjustments, total_minor=total
-    )
-    order = replace(order, payment=replace(order.payment, captured_minor=total))
-    sum_of_parts, gone = 0, {1: 0, 2: 0}
-    for line in given_back:
-        if gone[line] < lines[line - 1].ordered:
-            part = worth(order, units((line, 1)))
-            assert part >= 0
-            sum_of_parts += part
-            gone[line] += 1
-            order = replace(order, lines=tuple(replace(each, cancelled=gone[each.line]) for each in order.lines))
-    assert sum_of_parts == value_of(order, gone) <= total
-    assert gone != {1: 2, 2: 1} or sum_of_parts == total
