@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
-from onefold.inventory.v1 import inventory_events_pb2
 from onefold.orders.v1 import orders_events_pb2
 
+from services.chassis.clock import ManualClock
+from services.chassis.consumer import Handler
+from services.chassis.consumer.apply import Applier, Item
 from services.chassis.db import Database, Transaction
 from services.chassis.ids import new_id
 from services.chassis.inbox import IncomingEvent, Outcome, decode
@@ -54,11 +56,6 @@ def sent(key: str, now: datetime = NOW) -> OutgoingEvent:
     return outgoing(orders_events_pb2.OrderConfirmed(), key=key, now=now)
 
 
-def low_stock(sku: str) -> OutgoingEvent:
-    """A `StockLow` on its way out."""
-    return outgoing(inventory_events_pb2.StockLow(), key=sku, now=NOW)
-
-
 async def create_effects(owner_dsn: str) -> None:
     """The table that `apply` writes to."""
     owner = await asyncpg.connect(owner_dsn)
@@ -78,6 +75,14 @@ async def apply(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str
         [one.key for one in events],
     )
     return {one.id: Outcome.APPLIED for one in events}
+
+
+def applier(db: Database, clock: ManualClock, handler: Handler = apply, parked_max: int = 20) -> Applier:
+    return Applier(consumer=CONSUMER, database=db, handler=handler, clock=clock, parked_per_minute_max=parked_max)
+
+
+def ids(*events: Item) -> list[str]:
+    return [one.id for one in events if isinstance(one, IncomingEvent)]
 
 
 async def effects(db: Database, key: str | None = None) -> list[str]:

@@ -1,0 +1,53 @@
+import pytest
+
+from services.chassis.consumer.records import Unreadable, read
+from services.chassis.ids import new_id
+from services.chassis.inbox import IncomingEvent
+from tests.component.chassis.messaging import TOPIC
+
+pytestmark = pytest.mark.requirement("R-5.1")
+
+
+class Record:
+    topic = f"prefix.{TOPIC}"
+    partition = 2
+    offset = 7
+
+    def __init__(self, key: bytes | None = b"order-1", value: bytes | None = b"", **headers: bytes) -> None:
+        self.key = key
+        self.value = value
+        whole = {
+            "ce_id": new_id().encode(),
+            "ce_type": b"a.B",
+            "ce_source": b"onefold/a",
+            "ce_time": b"2026-03-02T09:30:00.25Z",
+        }
+        self.headers = [(name, value) for name, value in (whole | headers).items() if value != b"-"]
+
+
+def test_a_record_is_read_as_a_cloud_event() -> None:
+    event = read(Record(extra=b"x"), "prefix.")
+    assert isinstance(event, IncomingEvent)
+    assert (event.topic, event.partition, event.offset, event.key) == (TOPIC, 2, 7, "order-1")
+    assert event.time.isoformat() == "2026-03-02T09:30:00.250000+00:00"
+
+
+@pytest.mark.requirement("S-27")
+@pytest.mark.parametrize(
+    ("record", "key", "reason"),
+    [
+        (Record(key=None), "partition 2 offset 7", "the record has no key"),
+        (Record(key=b"a\0b"), "partition 2 offset 7", "the key contains NUL"),
+        (Record(key=b"\xff"), "partition 2 offset 7", "utf-8"),
+        (Record(ce_id=b"-"), "order-1", "header ce_id is missing"),
+        (Record(ce_id=b"7"), "order-1", "badly formed"),
+        (Record(ce_time=b"yesterday"), "order-1", "isoformat"),
+        (Record(ce_time=b"2026-03-02T09:30:00"), "order-1", "no time zone"),
+        (Record(ce_type=b"\xff"), "order-1", "utf-8"),
+    ],
+)
+def test_what_cannot_be_read_says_why(record: Record, key: str, reason: str) -> None:
+    unreadable = read(record, "prefix.")
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.key == key
+    assert reason in unreadable.reason

@@ -1,0 +1,196 @@
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.chassis.clock import ManualClock
+from services.chassis.db import Database
+from services.chassis.incidents import list_open
+from services.chassis.operations import (
+    ABSENT,
+    UNRESOLVED,
+    Operation,
+    OperationState,
+    PlannedOperation,
+    Retryable,
+    Unknown,
+    list_operations,
+)
+from tests.component.chassis.messaging import NOW
+from tests.component.chassis.operating import (
+    CREATE,
+    HTTP_TIMEOUT,
+    ORDER,
+    Provider,
+    effects,
+    end_lease,
+    planned,
+    read,
+    runner,
+)
+
+pytestmark = [pytest.mark.requirement("S-15"), pytest.mark.requirement("R-1.4")]
+
+
+async def test_an_unknown_outcome_is_looked_up_after_the_lease(db: Database, clock: ManualClock) -> None:
+    provider = Provider()
+    provider.script.append(provider.execute_and_lose_the_answer)
+    runs = runner(db, clock, provider)
+    operation = await runs.run_now(await planned(db))
+    assert operation.state is OperationState.UNKNOWN
+    clock.advance(timedelta(hours=1))
+    assert await runs.run_once() == 0
+    await end_lease(db)
+    assert await runs.run_once() == 1
+    settled = await read(db, CREATE.id)
+    assert (settled.state, settled.answer) == (OperationState.SUCCEEDED, {"id": "pi_1"})
+    assert (len(provider.sent), len(provider.looked_up)) == (1, 1)
+
+
+async def test_a_time_out_and_a_bug_are_unknown_too(db: Database, clock: ManualClock) -> None:
+    async def hangs(_: Operation) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    quick = runner(db, clock, Provider(hangs), http_timeout=timedelta(milliseconds=50))
+    assert (await quick.run_now(await planned(db))).state is OperationState.UNKNOWN
+    second = PlannedOperation("create", ORDER, 2, "stripe", b"{}", NOW)
+    buggy = runner(db, clock, Provider(KeyError("id")))
+    assert (await buggy.run_now(await planned(db, second))).state is OperationState.UNKNOWN
+
+
+async def test_what_is_not_found_is_sent_again_under_the_same_key(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("connection reset"))
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    await end_lease(db)
+    clock.advance(timedelta(seconds=1))
+    assert await runs.run_once() == 1
+    assert (await read(db, CREATE.id)).state is OperationState.SUCCEEDED
+    assert [sent.idempotency_key for sent in provider.sent] == [CREATE.id, CREATE.id]
+    assert len(provider.looked_up) == 1
+
+
+async def test_a_server_error_under_its_key_ends_in_the_next_number(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("500", key_spent=True))
+    provider.plans_next = True
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    await end_lease(db)
+    clock.advance(timedelta(seconds=1))
+    assert await runs.run_once() == 1
+    first, second = await list_operations(db, ORDER)
+    assert (first.state, first.error_code, first.absent) == (OperationState.FAILED, ABSENT, True)
+    assert (second.number, second.state) == (2, OperationState.PLANNED)
+    assert await runs.run_once() == 1
+    assert (await read(db, second.id)).state is OperationState.SUCCEEDED
+    assert [sent.idempotency_key for sent in provider.sent] == [first.id, second.id]
+
+
+async def test_a_server_error_that_was_executed_is_adopted(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("500", key_spent=True))
+    runs = runner(db, clock, provider)
+    provider.executed[await planned(db)] = {"id": "pi_7"}
+    await runs.run_now(CREATE.id)
+    await end_lease(db)
+    clock.advance(timedelta(seconds=1))
+    await runs.run_once()
+    assert (await read(db, CREATE.id)).answer == {"id": "pi_7"}
+    assert len(provider.sent) == 1
+
+
+async def test_after_23_hours_nothing_is_sent_again_and_a_person_is_told(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("time-out"))
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    await end_lease(db)
+    clock.advance(timedelta(hours=23))
+    assert await runs.run_once() == 1
+    operation = await read(db, CREATE.id)
+    assert operation.state is OperationState.UNKNOWN
+    assert operation.next_try_at == clock.now() + timedelta(hours=1)
+    assert len(provider.sent) == 1
+    (incident,) = await list_open(db, kind=UNRESOLVED)
+    assert (incident.subject, incident.order_id) == (CREATE.id, ORDER)
+    clock.advance(timedelta(hours=1))
+    provider.execute(operation)
+    assert await runs.run_once() == 1
+    assert (await read(db, CREATE.id)).state is OperationState.SUCCEEDED
+
+
+async def test_a_person_can_declare_it_absent(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("time-out"))
+    provider.plans_next = True
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    assert (await runs.declare_absent(CREATE.id)).state is OperationState.UNKNOWN
+    await end_lease(db)
+    assert (await runs.declare_absent(CREATE.id)).absent
+    assert [operation.number for operation in await list_operations(db, ORDER)] == [1, 2]
+
+
+async def test_what_was_refused_for_23_hours_is_absent(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Retryable("429"))
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    clock.advance(timedelta(hours=23))
+    assert await runs.run_once() == 1
+    assert (await read(db, CREATE.id)).absent
+    assert (len(provider.sent), provider.looked_up) == (1, [])
+
+
+@pytest.mark.requirement("S-16")
+async def test_whoever_takes_over_waits_the_lease_out_and_looks_up_first(db: Database, clock: ManualClock) -> None:
+    stuck, release = asyncio.Event(), asyncio.Event()
+    provider = Provider()
+
+    async def paused_after_sending(operation: Operation) -> dict[str, Any]:
+        answer = provider.execute(operation)
+        stuck.set()
+        await release.wait()
+        return answer
+
+    provider.script.append(paused_after_sending)
+    first, second = runner(db, clock, provider), runner(db, clock, provider)
+    sending = asyncio.create_task(first.run_now(await planned(db)))
+    await stuck.wait()
+    before = await read(db, CREATE.id)
+    assert before.lease_until is not None
+    left = await db.fetchval("SELECT lease_until - clock_timestamp() FROM operations")
+    assert timedelta(seconds=14) < left <= 3 * HTTP_TIMEOUT
+    clock.advance(timedelta(hours=1))
+    assert await second.run_once() == 0
+    assert (await second.run_now(CREATE.id)).state is OperationState.SENT
+    await end_lease(db)
+    assert await second.run_once() == 1
+    assert (await read(db, CREATE.id)).state is OperationState.SUCCEEDED
+    release.set()
+    await sending
+    assert (len(provider.sent), len(provider.looked_up)) == (1, 1)
+    assert await effects(db) == ["SUCCEEDED"]
+
+
+@pytest.mark.requirement("S-16")
+async def test_a_sender_that_stood_still_does_not_send(
+    db: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Provider()
+    runs = runner(db, clock, provider)
+    loop = asyncio.get_running_loop()
+    time, marked = loop.time, Database.run
+
+    async def run_and_stand_still(self: Database, body: Any) -> Any:
+        result = await marked(self, body)
+        monkeypatch.setattr(loop, "time", lambda: time() + HTTP_TIMEOUT.total_seconds() + 1)
+        return result
+
+    monkeypatch.setattr(Database, "run", run_and_stand_still)
+    await runs.run_now(await planned(db))
+    monkeypatch.undo()
+    assert provider.sent == []
+    operation = await read(db, CREATE.id)
+    assert (operation.state, operation.in_doubt) == (OperationState.SENT, False)
+    clock.advance(timedelta(minutes=1))
+    assert await runs.run_once() == 1
+    assert len(provider.sent) == 1
