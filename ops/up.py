@@ -16,7 +16,6 @@ from typing import IO, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ops.local import paths
 from ops.local.child import POLL_SECONDS, LocalStackError
@@ -26,7 +25,7 @@ from ops.local.stack import Stack
 READY_SECONDS: Final = 240.0  # the first start fetches Kafka
 DOWN_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.3
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def up(
@@ -52,7 +51,7 @@ def down(
         console.print(f"stopping the stack of {state}")
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + DOWN_SECONDS
-        while running_supervisor(state) is not None:
+        while running_supervisor(state) is not None or _exists(pid):
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)  # its children die with it
             time.sleep(POLL_SECONDS)
@@ -72,6 +71,14 @@ def running_supervisor(state: Path) -> int | None:
         except BlockingIOError:
             return int(file.read() or 0) or None
     return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _run(state: Path) -> None:
@@ -143,7 +150,7 @@ def _held(state: Path) -> Iterator[IO[str]]:
 
 def _show(stack: Stack) -> None:
     """Addresses, and three calls to try."""
-    at, table = stack.at, Table(box=None, show_header=False)
+    at = stack.at
     rows = {
         "gateway": f"http://127.0.0.1:{at.gateway}/healthz",
         "gRPC": ", ".join(f"{name} 127.0.0.1:{getattr(at, name)}" for name in ("orders", "inventory")),
@@ -155,8 +162,7 @@ def _show(stack: Stack) -> None:
         "logs": str(stack.state / "logs"),
     }
     for name, place in rows.items():
-        table.add_row(name, place)
-    console.print(table)
+        console.print(f"  {name:<12}{place}")
     console.print("Try:")
     token = stack.secrets.tokens["demo"]
     for line in (
