@@ -13,14 +13,16 @@ from tests.model.fulfillment_machine import FulfillmentValue
 from tests.model.inventory_machine import InventoryValue
 from tests.model.orders_machine import OrdersValue, is_live
 from tests.model.payments_machine import ENDED, PaymentsValue
+from tests.model.shares_machine import SharesValue
 
+Payments = PaymentsValue | SharesValue
 WITHOUT_GOODS = (OrderState.CANCELLED, OrderState.REFUNDED)
 
 
 def at_rest(values: dict[str, Any]) -> str:
     """What is wrong, or nothing."""
     orders: OrdersValue = values["orders"]
-    payments: PaymentsValue = values["payments"]
+    payments: Payments = values["payments"]
     inventory: InventoryValue = values["inventory"]
     fulfillment: FulfillmentValue = values["fulfillment"]
     incidents = orders.incidents | payments.incidents | fulfillment.incidents
@@ -62,7 +64,7 @@ def _excused(order: Order) -> bool:
     return kinds <= {"capture", "hold", "resume", "fulfil"}
 
 
-def _money(order: Order, payments: PaymentsValue, fulfillment: FulfillmentValue, incidents: frozenset[str]) -> str:
+def _money(order: Order, payments: Payments, fulfillment: FulfillmentValue, incidents: frozenset[str]) -> str:
     kept, left = payments.stripe.kept(), fulfillment.left()
     ours = sum(r.amount.amount_minor for r in payments.stripe.refunds if r.ours and r.state == "SUCCEEDED")
     captured = sum(intent.captured for intent in payments.stripe.intents)
@@ -97,7 +99,7 @@ def _stock(order: Order, inventory: InventoryValue, fulfillment: FulfillmentValu
     return ""
 
 
-def _agreement(order: Order, payments: PaymentsValue) -> str:
+def _agreement(order: Order, payments: Payments) -> str:
     """Every fact has arrived: orders knows what the provider knows."""
     captured = sum(intent.captured for intent in payments.stripe.intents)
     if order.payment.captured_minor != captured:

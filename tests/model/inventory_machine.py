@@ -1,6 +1,8 @@
 """Inventory in the model: the real decisions over one SKU, a hold that may lapse, and a rival for the stock.
 
 Versions are put to zero: they grow with every change, and no decision looks at them.
+The queue of backorders (S-20) is kept here until the service has one: a commit that found no stock is tried again when
+stock arrives, by the real decision, under a name of its own that the answer does not show.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from services.orders.domain import events, facts
 from tests.model.explorer import Step
 from tests.model.orders_machine import START
 
+AGAIN = " again"
 LAPSES_AT = START + timedelta(minutes=10)
 
 
@@ -27,7 +30,7 @@ class InventoryValue:
     order: OrderStock
     rows: tuple[StockRow, ...]
     may: tuple[str, ...] = ()
-    incidents: frozenset[str] = frozenset()
+    queued: tuple[domain.CommitStock, ...] = ()
 
 
 class InventoryMachine:
@@ -35,9 +38,20 @@ class InventoryMachine:
 
     name = "inventory"
 
+    def __init__(self, *, queue: bool = False) -> None:
+        self._queue = queue
+
     def receive(self, value: InventoryValue, message: events.OrderEvent) -> Step:
         """Handle a request, or attach the hold when the order was placed."""
-        return self._step(f"inventory <- {type(message).__name__}", value, _command(message))
+        command = _command(message)
+        step = self._step(f"inventory <- {type(message).__name__}", value, command)
+        assert isinstance(step.machine, InventoryValue)
+        queued = step.machine.queued
+        if isinstance(command, domain.ReleaseStock) and not command.lines:
+            queued = ()
+        elif self._queue and isinstance(command, domain.CommitStock) and _is_short(step):
+            queued = (command,)
+        return replace(step, machine=replace(step.machine, queued=queued))
 
     def own_steps(self, value: InventoryValue) -> Iterator[Step]:
         """The hold lapses while it is tentative; somebody else buys all that is left; new stock arrives."""
@@ -55,7 +69,14 @@ class InventoryMachine:
                     replace(row, reserved=row.reserved + change * row.available, on_hand=row.on_hand + (1 - change) * 2)
                     for row in value.rows
                 )
-                yield Step(event, replace(left, rows=rows), must=False)
+                yield self._arrived(event, replace(left, rows=rows))
+
+    def _arrived(self, event: str, value: InventoryValue) -> Step:
+        if event != "stock arrives" or not value.queued:
+            return Step(event, value, must=False)
+        command = value.queued[0]
+        again = replace(command, request_id=f"{command.request_id}{AGAIN}")
+        return self._step(event, replace(value, queued=()), again, must=False)
 
     def _step(self, label: str, value: InventoryValue, command: domain.Command, *, must: bool = True) -> Step:
         decision = domain.handle(value.order, domain.stock_of(value.rows), command)
@@ -87,6 +108,10 @@ def held(units: int = 2, on_hand: int = 2, may: tuple[str, ...] = ()) -> Invento
     return InventoryValue(replace(decision.order, version=0), rows, may)
 
 
+def _is_short(step: Step) -> bool:
+    return any(isinstance(fact, facts.StockUnavailable) for _, fact in step.sent)
+
+
 def _command(message: events.OrderEvent) -> domain.Command:
     match message:
         case events.OrderCreated():
@@ -106,7 +131,7 @@ def _fact(event: Any) -> facts.Fact | None:
     common: dict[str, Any] = {"version": 0, "occurred_at": START}
     match event:
         case domain.StockCommitted():
-            return facts.StockCommitted(request_id=event.request_id, round=event.round, **common)
+            return facts.StockCommitted(request_id=event.request_id.removesuffix(AGAIN), round=event.round, **common)
         case domain.StockUnavailable():
             return facts.StockUnavailable(request_id=event.request_id, round=event.round, **common)
         case domain.StockReleased():

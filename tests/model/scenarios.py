@@ -24,6 +24,7 @@ from tests.model.fulfillment_machine import FulfillmentMachine, fulfillment
 from tests.model.inventory_machine import InventoryMachine, held
 from tests.model.orders_machine import START, OrdersMachine, OrdersValue, new_order
 from tests.model.payments_machine import PaymentsMachine, PaymentsValue
+from tests.model.shares_machine import SharesMachine, SharesValue
 from tests.model.stripe_side import Stripe
 
 CHANNELS = [
@@ -52,6 +53,8 @@ class Scenario:
     redeliveries: int = 0  # per queue
     parcel_units: int = 2  # of the two units of the order
     paid: bool = False  # begin in PROCESSING
+    shares: bool = False  # two members pay half each
+    queue: bool = False  # inventory keeps a queue of backorders
 
 
 PAYS: Wishes = ("customer pays",)
@@ -80,6 +83,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("too much", ("customer pays too much",)),
     Scenario("out of stock", PAYS, stock=("hold lapses", "rival buys"), redeliveries=1),
     Scenario("backorder", PAYS, stock=("hold lapses", "rival buys", "stock arrives"), policies=BACKORDER),
+    Scenario(
+        "backorder, queued",
+        PAYS,
+        stock=("hold lapses", "rival buys", "stock arrives"),
+        policies=BACKORDER,
+        queue=True,
+        redeliveries=1,
+    ),
+    Scenario("shares", shares=True, redeliveries=1),
+    Scenario("shares, cancelled", people=("customer cancels",), shares=True),
     Scenario("submit", PAYS, goods=("create is lost", "create is refused", "operator retries")),
     Scenario("submit, provider fails", goods=("provider fails", "confirm is lost", "operator retries"), paid=True),
     Scenario("not made", goods=("provider fails", "operator retries"), policies=CANCEL_UNMADE, paid=True),
@@ -147,8 +160,8 @@ def _world(
 ) -> World:
     machines: list[Any] = [
         OrdersMachine(scenario.policies),
-        PaymentsMachine(),
-        InventoryMachine(),
+        SharesMachine() if scenario.shares else PaymentsMachine(),
+        InventoryMachine(queue=scenario.queue),
         FulfillmentMachine(),
     ]
     return World(
@@ -159,7 +172,10 @@ def _world(
 def _placed(scenario: Scenario) -> tuple[dict[str, Any], dict[tuple[str, str], list[Any]]]:
     """After phase 3 of placing an order; CreatePayment is still to come (SAGA 3)."""
     placed = domain.place(new_order(), START, scenario.policies)
-    payments = PaymentsValue(Payable("order"), Stripe(scenario.manual), may=scenario.customer, creates=scenario.creates)
+    payments: PaymentsValue | SharesValue = SharesValue()
+    if not scenario.shares:
+        provider = Stripe(scenario.manual)
+        payments = PaymentsValue(Payable("order"), provider, may=scenario.customer, creates=scenario.creates)
     start = {
         "orders": OrdersValue(placed.order, START, wishes=scenario.people),
         "payments": payments,

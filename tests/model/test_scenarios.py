@@ -78,10 +78,16 @@ def test_money_that_differs(scenario: Scenario) -> None:
     assert waits_for_a_person or "DELIVERED!" in ends(report)
 
 
-@named("out of stock", "backorder")
+@named("out of stock", "backorder", "backorder, queued")
 @pytest.mark.requirement("S-2", "S-7", "S-19", "S-20", "S-32", "R-1.16", "R-3.2")
 def test_stock_that_is_gone(scenario: Scenario) -> None:
     assert {"CANCELLED(STOCK)!", "DELIVERED"} <= ends(walked(scenario))
+
+
+@named("shares", "shares, cancelled")
+@pytest.mark.requirement("S-14", "S-17", "S-32", "R-1.19")
+def test_shares(scenario: Scenario) -> None:
+    assert {"CANCELLED(EXPIRED)", "DELIVERED"} <= ends(walked(scenario))
 
 
 @named("submit", "submit, provider fails", "not made", "address missing", "provider holds")
