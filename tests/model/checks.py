@@ -79,6 +79,11 @@ def _money(order: Order, payments: Payments, fulfillment: FulfillmentValue, inci
         return f"goods left although the order is {order.state}"
     if kept < 0:
         return f"{-kept} more given back than taken"
+    prices = {line.line: line.unit_price_minor for line in order.lines}
+    worth = sum(unit.quantity * prices[unit.line] for unit in with_customer(order))
+    elsewhere = payments.stripe.disputes or any(not refund.ours for refund in payments.stripe.refunds)
+    if order.state is OrderState.DELIVERED and kept < worth and not elsewhere:
+        return f"goods worth {worth} for {kept}"
     shipped = sum(line.shipped * line.unit_price_minor for line in order.lines)
     open_ = sum(line.open * line.unit_price_minor for line in order.lines)
     if order.state is OrderState.DELIVERED and kept > shipped + open_ and not incidents:

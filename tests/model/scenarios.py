@@ -54,6 +54,7 @@ class Scenario:
     parcel_units: int = 2  # of the two units of the order
     paid: bool = False  # begin in PROCESSING
     shares: bool = False  # two members pay half each
+    late_shares: int = 0  # of them may pay after all has ended
     queue: bool = False  # inventory keeps a queue of backorders
 
 
@@ -92,6 +93,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         redeliveries=1,
     ),
     Scenario("shares", shares=True, redeliveries=1),
+    Scenario("shares, late", shares=True, late_shares=2),
     Scenario("shares, cancelled", people=("customer cancels",), shares=True),
     Scenario("submit", PAYS, goods=("create is lost", "create is refused", "operator retries")),
     Scenario("submit, provider fails", goods=("provider fails", "confirm is lost", "operator retries"), paid=True),
@@ -110,7 +112,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("part shipped, rest cancelled there", goods=("provider cancels",), parcel_units=1, paid=True),
     Scenario("part shipped, refunded", ("refund at the dashboard",), parcel_units=1, paid=True),
     Scenario("part shipped, disputed", ("customer disputes",), parcel_units=1, paid=True),
-    Scenario("part shipped, rest not made", goods=("provider fails",), parcel_units=1, paid=True),
+    Scenario("part shipped, rest not made", goods=("provider fails", "operator retries"), parcel_units=1, paid=True),
     Scenario("lost", goods=("a parcel is lost", "a parcel comes back"), parcel_units=1, paid=True),
     Scenario("return", people=("customer returns one unit",), paid=True, redeliveries=1),
     Scenario("provider holds", goods=("provider holds", "provider falls back to a draft"), paid=True),
@@ -172,7 +174,7 @@ def _world(
 def _placed(scenario: Scenario) -> tuple[dict[str, Any], dict[tuple[str, str], list[Any]]]:
     """After phase 3 of placing an order; CreatePayment is still to come (SAGA 3)."""
     placed = domain.place(new_order(), START, scenario.policies)
-    payments: PaymentsValue | SharesValue = SharesValue()
+    payments: PaymentsValue | SharesValue = SharesValue(late=scenario.late_shares)
     if not scenario.shares:
         provider = Stripe(scenario.manual)
         payments = PaymentsValue(Payable("order"), provider, may=scenario.customer, creates=scenario.creates)

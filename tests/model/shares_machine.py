@@ -32,6 +32,7 @@ class SharesValue:
     stripe: Stripe = field(default_factory=two_shares)
     waiting: tuple[str, ...] = ()
     closed: bool = False
+    late: int = 0  # shares that may be paid although they have ended
     incidents: frozenset[str] = frozenset()
 
 
@@ -54,11 +55,12 @@ class SharesMachine:
     def own_steps(self, value: SharesValue) -> Iterator[Step]:
         """A member pays, as long as the share has not ended; a closed payable ends the others."""
         for intent in value.stripe.intents:
-            if intent.state is not AttemptState.PAYABLE:
-                continue
             paid = replace(intent, state=AttemptState.SUCCEEDED, captured=intent.due)
-            yield self._paid(f"a member pays {intent.attempt_id}", value, paid)
-            if value.closed:
+            if intent.state is AttemptState.PAYABLE:
+                yield self._paid(f"a member pays {intent.attempt_id}", value, paid)
+            if intent.state is AttemptState.CANCELED and value.late:
+                yield self._paid(f"late: {intent.attempt_id}", replace(value, late=value.late - 1), paid)
+            if intent.state is AttemptState.PAYABLE and value.closed:
                 ended = replace(intent, state=AttemptState.CANCELED, end=End.CANCELED)
                 after = replace(value, stripe=value.stripe.put(ended, tell=False))
                 yield self._settled(f"provider ends {intent.attempt_id}", after, ())

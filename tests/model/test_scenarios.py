@@ -84,8 +84,8 @@ def test_stock_that_is_gone(scenario: Scenario) -> None:
     assert {"CANCELLED(STOCK)!", "DELIVERED"} <= ends(walked(scenario))
 
 
-@named("shares", "shares, cancelled")
-@pytest.mark.requirement("S-14", "S-17", "S-32", "R-1.19")
+@named("shares", "shares, late", "shares, cancelled")
+@pytest.mark.requirement("S-14", "S-17", "S-32", "R-1.16", "R-1.19")
 def test_shares(scenario: Scenario) -> None:
     assert {"CANCELLED(EXPIRED)", "DELIVERED"} <= ends(walked(scenario))
 
