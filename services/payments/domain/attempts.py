@@ -7,6 +7,7 @@ arrival, and money is counted by its object (R-1.14, S-13).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from . import events as said
 from .draft import Draft, OperationPlan, Outcome
@@ -57,17 +58,24 @@ def seen(draft: Draft, fact: AttemptSeen) -> None:
             draft.outcome = Outcome.STALE
             return
         attempt = _adopt(draft, fact)
-    before = draft.payable
-    fresh = not attempt.object_id
-    attempt = draft.put(_identified(attempt, fact))
+    booked, fresh = len(draft.payable.ledger), not attempt.object_id
+    failure = _new_failure(attempt, fact)
+    moves = _moves(draft, attempt, fact)
+    is_current = RANKS[attempt.state] <= 1 and (
+        attempt.state is AttemptState.CREATING
+        or (fact.occurred_at >= attempt.state_at and fact.state is AttemptState.PAYABLE)
+    )
+    changes = {**_identity(attempt, fact), **_failed(attempt, fact, failure), **_progress(attempt, fact, moves)}
+    if changes:
+        attempt = draft.put(replace(attempt, **changes))
     if fresh and attempt.object_id and not attempt.orphan and not fact.captured_minor:
         draft.say(said.PaymentCreated(attempt.id, attempt.object_id))
-    _take_failure(draft, attempt.id, fact)
-    moved = _move(draft, attempt.id, fact)
-    _take_money(draft, attempt.id, fact)
-    if moved:
-        _announce(draft, attempt.id, fact)
-    if not moved and draft.payable.ledger == before.ledger and not draft.events:
+    if failure is not None and is_current and not attempt.orphan:
+        draft.say(said.PaymentFailed(attempt.id, attempt.object_id, failure.code, failure.message))
+    _take_money(draft, attempt, fact)
+    if moves:
+        _announce(draft, attempt, fact)
+    if not moves and len(draft.payable.ledger) == booked and not draft.events:
         draft.outcome = Outcome.STALE
 
 
@@ -171,53 +179,58 @@ def _adopt(draft: Draft, fact: AttemptSeen) -> Attempt:
     return attempt
 
 
-def _identified(attempt: Attempt, fact: AttemptSeen) -> Attempt:
-    payment_id = attempt.payment_id or fact.payment_id
-    object_id = attempt.object_id or (fact.session_id if attempt.flow is Flow.CHECKOUT else fact.payment_id)
+def _identity(attempt: Attempt, fact: AttemptSeen) -> dict[str, Any]:
+    """Ids and method that were not known before; charge and method only of money, not of failures."""
     paid = fact.captured_minor or fact.authorized_minor
-    charge_id = attempt.charge_id or (fact.charge_id if paid else "")
-    method = attempt.method or (fact.method if paid else "")
-    same = (attempt.object_id, attempt.payment_id, attempt.charge_id, attempt.method)
-    if same == (object_id, payment_id, charge_id, method):
-        return attempt
-    return replace(attempt, object_id=object_id, payment_id=payment_id, charge_id=charge_id, method=method)
+    told = {
+        "payment_id": fact.payment_id,
+        "object_id": fact.session_id if attempt.flow is Flow.CHECKOUT else fact.payment_id,
+        "charge_id": fact.charge_id if paid else "",
+        "method": fact.method if paid else "",
+    }
+    return {name: value for name, value in told.items() if value and not getattr(attempt, name)}
 
 
-def _take_failure(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
-    """Count it, and keep the newest words; a late one is counted and changes nothing else (R-1.14)."""
+def _new_failure(attempt: Attempt, fact: AttemptSeen) -> Failure | None:
+    """The failure that the fact tells, where it is newer than the one we know (R-1.14)."""
     if not fact.failed and not (fact.asked and fact.failure_code):
-        return
-    attempt = draft.payable.attempt(attempt_id)
-    failure = Failure(fact.occurred_at, fact.failure_code, fact.failure_message)
-    old = attempt.failure
-    known = fact.asked and old is not None and (old.code, old.message) == (failure.code, failure.message)
-    newer = not known and (
-        old is None or (failure.occurred_at, failure.code, failure.message) > (old.occurred_at, old.code, old.message)
-    )
-    draft.put(replace(attempt, failures=attempt.failures + fact.failed, failure=failure if newer else attempt.failure))
-    current = RANKS[attempt.state] <= 1 and fact.occurred_at >= attempt.state_at and fact.state is AttemptState.PAYABLE
-    if newer and not attempt.orphan and (current or attempt.state is AttemptState.CREATING):
-        draft.say(said.PaymentFailed(attempt.id, attempt.object_id, failure.code, failure.message))
+        return None
+    failure, old = Failure(fact.occurred_at, fact.failure_code, fact.failure_message), attempt.failure
+    if old is None:
+        return failure
+    if fact.asked and (old.code, old.message) == (failure.code, failure.message):
+        return None
+    newer = (failure.occurred_at, failure.code, failure.message) > (old.occurred_at, old.code, old.message)
+    return failure if newer else None
 
 
-def _move(draft: Draft, attempt_id: str, fact: AttemptSeen) -> bool:
-    """Take the state where its rank is higher, or the rank is equal and the provider's time later."""
-    attempt = draft.payable.attempt(attempt_id)
-    if fact.state is attempt.state:
-        later = RANKS[fact.state] == 1 and fact.occurred_at > attempt.state_at
-        end = max(attempt.end, fact.end, key=_ENDS.index)
-        if later or end is not attempt.end:
-            draft.put(replace(attempt, state_at=max(attempt.state_at, fact.occurred_at), end=end))
-        return False
+def _failed(attempt: Attempt, fact: AttemptSeen, failure: Failure | None) -> dict[str, Any]:
+    """A failure is counted, a late one too; the newest words are kept."""
+    counted: dict[str, Any] = {"failures": attempt.failures + 1} if fact.failed else {}
+    return {**counted, "failure": failure} if failure is not None else counted
+
+
+def _moves(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> bool:
+    """Whether the state is taken: its rank is higher, or equal and the provider's time later."""
     if fact.state not in TRANSITIONS[attempt.state]:
         return False
-    if RANKS[fact.state] == RANKS[attempt.state]:
-        if fact.occurred_at == attempt.state_at and not fact.asked:
-            draft.look(draft.now)  # the provider's times have seconds only: ask for the truth
-        if (fact.occurred_at, _tie(fact.state, fact.failed)) <= (attempt.state_at, _tie_of(attempt)):
-            return False
-    draft.put(replace(attempt, state=fact.state, state_at=fact.occurred_at, end=fact.end))
-    return True
+    if RANKS[fact.state] > RANKS[attempt.state]:
+        return True
+    if fact.occurred_at == attempt.state_at and not fact.asked:
+        draft.look(draft.now)  # the provider's times have seconds only: ask for the truth
+    return (fact.occurred_at, _tie(fact.state, fact.failed)) > (attempt.state_at, _tie_of(attempt))
+
+
+def _progress(attempt: Attempt, fact: AttemptSeen, moves: bool) -> dict[str, Any]:
+    """The new state; or, where it is the same one, its newest time and the strongest reason of its end."""
+    if moves:
+        return {"state": fact.state, "state_at": fact.occurred_at, "end": fact.end}
+    if fact.state is not attempt.state:
+        return {}
+    end = max(attempt.end, fact.end, key=_ENDS.index)
+    later = RANKS[fact.state] == 1 and fact.occurred_at > attempt.state_at
+    changes: dict[str, Any] = {"state_at": fact.occurred_at} if later else {}
+    return changes if end is attempt.end else {**changes, "end": end}
 
 
 def _tie(state: AttemptState, failed: bool) -> int:
@@ -230,9 +243,8 @@ def _tie_of(attempt: Attempt) -> int:
     return _tie(attempt.state, attempt.failure is not None and attempt.failure.occurred_at == attempt.state_at)
 
 
-def _take_money(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
+def _take_money(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> None:
     """Book what the fact shows, and end an authorisation that was captured or cancelled, in any order of arrival."""
-    attempt = draft.payable.attempt(attempt_id)
     source = fact.money_id
     if fact.authorized_minor:
         draft.book(source, Entry.AUTHORIZED, Money(fact.authorized_minor, fact.currency), fact.occurred_at)
@@ -245,9 +257,8 @@ def _take_money(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
         draft.book(source, Entry.RELEASED, held.money, fact.occurred_at)
 
 
-def _announce(draft: Draft, attempt_id: str, fact: AttemptSeen) -> None:
+def _announce(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> None:
     """Say what the new state means to others; an orphan's life is nobody's business but its money."""
-    attempt = draft.payable.attempt(attempt_id)
     if attempt.orphan:
         return
     ids = (attempt.id, attempt.object_id)

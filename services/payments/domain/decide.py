@@ -36,7 +36,7 @@ _RULES = Rules()
 
 def decide(payable: Payable, cause: Input, now: datetime, rules: Rules = _RULES) -> Decision:
     """What follows from one cause. `payable` is `Payable(order_id)` where the order is not known yet."""
-    draft = Draft(payable, now, rules)
+    draft = Draft(replace(payable), now, rules)
     _HANDLERS[type(cause)](draft, cause)
     if draft.refusal is None:
         if not _ended_in_vain(draft, cause):

@@ -5,12 +5,12 @@ Why: the rules read as plain statements, while `decide` stays a pure function of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .events import Event
-from .payable import Attempt, LedgerFact, Money, Operation, Payable
+from .payable import Attempt, LedgerFact, Money, Operation, Payable, Refund
 from .states import Entry, Flow, Kind
 from .sums import Snapshot
 
@@ -91,7 +91,7 @@ def operation_id(kind: Kind, number: int) -> str:
 
 @dataclass(slots=True)
 class Draft:
-    """A decision in the making."""
+    """A decision in the making. `payable` is a copy of its own, changed in place until the decision is made."""
 
     payable: Payable
     now: datetime
@@ -114,11 +114,15 @@ class Draft:
         self.outcome = Outcome.REFUSED
 
     def change(self, **fields: object) -> None:
-        self.payable = replace(self.payable, **fields)  # type: ignore[arg-type]
+        for name, value in fields.items():
+            object.__setattr__(self.payable, name, value)
 
     def put(self, attempt: Attempt) -> Attempt:
-        self.payable = self.payable.with_attempt(attempt)
+        self.change(attempts=tuple(attempt if a.id == attempt.id else a for a in self.payable.attempts))
         return attempt
+
+    def put_refund(self, refund: Refund) -> None:
+        self.change(refunds=tuple(refund if r.id == refund.id else r for r in self.payable.refunds))
 
     def book(self, object_id: str, entry: Entry, money: Money, at: datetime, source_id: str = "") -> bool:
         """Add a ledger fact; false when it was counted before (S-13)."""

@@ -6,7 +6,7 @@ Why: every amount is a sum over the ledger, so that no counter can disagree with
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from .states import END, AttemptState, DisputeState, End, Entry, Flow, Kind, RefundState
@@ -173,9 +173,3 @@ class Payable:
             for f in self.facts(entry)
             if f.money.currency == currency and (source_id is None or source_id in (f.source_id, f.object_id))
         )
-
-    def with_attempt(self, attempt: Attempt) -> Payable:
-        return replace(self, attempts=tuple(attempt if a.id == attempt.id else a for a in self.attempts))
-
-    def with_refund(self, refund: Refund) -> Payable:
-        return replace(self, refunds=tuple(refund if r.id == refund.id else r for r in self.refunds))

@@ -67,7 +67,7 @@ def refund_seen(draft: Draft, fact: RefundSeen) -> None:
             code=fact.code,
             reason=fact.reason,
         )
-        draft.payable = draft.payable.with_refund(refund)
+        draft.put_refund(refund)
     at, source = fact.occurred_at, refund.source_id
     if fact.state is RefundState.SUCCEEDED:
         draft.book(refund.provider_refund_id, Entry.REFUNDED, refund.money, at, source)
@@ -87,7 +87,7 @@ def refund_ended(draft: Draft, end: OperationEnded) -> None:
     if end.absent:
         return _plan(draft, refund)
     refund = replace(refund, state=RefundState.FAILED, code=end.code, reason=end.reason)
-    draft.payable = draft.payable.with_refund(refund)
+    draft.put_refund(refund)
     draft.look(draft.now)
     _announce(draft, refund)
     return None
@@ -157,7 +157,7 @@ def _shares(payable: Payable, captures: list[LedgerFact], amount: int) -> list[t
 
 def _plan(draft: Draft, refund: Refund) -> None:
     refund = replace(refund, tries=refund.tries + 1)
-    draft.payable = draft.payable.with_refund(refund)
+    draft.put_refund(refund)
     number = sum(r.tries for r in draft.payable.refunds)
     draft.plan(OperationPlan(Kind.REFUND, number, refund.id, Flow.INTENT, refund.source_id, refund.money))
 

@@ -53,7 +53,7 @@ CREATE UNIQUE INDEX payment_attempts_live ON payment_attempts (order_id)
 CREATE UNIQUE INDEX payment_attempts_by_object ON payment_attempts (provider, object_id) WHERE object_id <> '';
 CREATE UNIQUE INDEX payment_attempts_by_payment ON payment_attempts (provider, payment_id) WHERE payment_id <> '';
 
--- Every object id ever seen finds its order: intents, sessions, charges, refunds, disputes (R-1.10).
+-- Every object id ever seen finds its order: intents, sessions, refunds, disputes (R-1.10).
 CREATE TABLE provider_objects (
     provider   text        NOT NULL,
     object_id  text        NOT NULL CHECK (object_id <> ''),

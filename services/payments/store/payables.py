@@ -216,8 +216,9 @@ def _collect(tables: dict[str, list[rows.Row]], objects: dict[str, str], change:
     tables[_SAVE_ROOTS].append(_root_row(after))
     for attempt in _new(before.attempts, after.attempts):
         tables[_SAVE_ATTEMPTS].append(rows.attempt_row(attempt, order_id, provider))
-        for object_id in (attempt.object_id, attempt.payment_id, attempt.charge_id):
-            if object_id:
+        was = next((a for a in before.attempts if a.id == attempt.id), None)
+        for object_id in (attempt.object_id, attempt.payment_id):
+            if object_id and not (was and was.names(object_id)):
                 objects[object_id] = order_id
     for fact, cause in zip(after.ledger[len(before.ledger) :], change.causes, strict=True):
         row = rows.ledger_row(fact, order_id, provider, cause)

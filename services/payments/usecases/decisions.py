@@ -91,8 +91,8 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     if step.asked:
         payable = domain.asked(payable)
     cause = step.cause
-    if isinstance(cause, domain.AttemptSeen) and not cause.new_id:
-        cause = replace(cause, new_id=new_id())
+    if isinstance(cause, domain.AttemptSeen) and not any(a.names(cause.object_id) for a in payable.attempts):
+        cause = replace(cause, new_id=new_id())  # perhaps an attempt that nobody knows
     booked = len(payable.ledger)
     decision = domain.decide(payable, cause, now, context.rules)
     written.after[step.order_id] = decision.payable
