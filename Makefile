@@ -42,15 +42,27 @@ down:  ## Stop the local stack
 test-unit: install  ## Run the unit tests alone
 	$(BIN)/pytest -q tests/unit
 
-check: install  ## Format, lint, types, imports, protos, documents, house rules
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/lint-imports --no-logo
+check: check-style check-imports check-house check-protos check-documents check-types  ## All checks; `make -k check` goes on after a failure
+
+check-style: install  # format and lint
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+check-imports: install  # who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+check-house: install  # lengths, pure domains, nothing of one machine
 	$(BIN)/python -m ops.house_rules
+
+check-protos: install  # format, lint, and nothing that breaks a reader
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf lint gen/image.binpb --config protos/buf.yaml
 	$(BREAKING)
+
+check-documents: install  # generated ones are up to date
 	if [ -e ops/catalogue.py ]; then $(BIN)/onefold docs events --check; fi
+
+check-types: install
 	$(BIN)/mypy
 
 format: install  ## Format our code and protos
@@ -106,4 +118,5 @@ gen/.stamp: .venv/.run $(PROTOS) ops/protos.py
 	$(BIN)/python -m ops.protos
 	@touch $@
 
-.PHONY: help demo test install up down test-unit check format protos breaks requirements check-fresh lock baseline clean
+.PHONY: help demo test install up down test-unit format protos breaks requirements lock baseline clean check \
+	check-fresh check-style check-imports check-house check-protos check-documents check-types
