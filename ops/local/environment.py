@@ -159,6 +159,7 @@ def _outside(state: Path, at: Ports, known: Secrets) -> dict[str, str]:
         **_of("simulators", STRIPE_WEBHOOK_URL=f"{gateway}/webhooks/stripe"),
         **_of("simulators", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_WEBHOOK_SECRET=known.printful_webhook),
         **_of("simulators", PRINTFUL_WEBHOOK_URL=f"{gateway}/webhooks/printful"),
+        **_of("simulators", AUTO="true"),  # goods are made, shipped and delivered by themselves
         **_of("emails", SMTP_HOST=ports.HOST, SMTP_PORT=str(at.smtp)),
         **_of("smtp", FOLDER=str(state / "mails")),
         **_of("analytics", FOLDER=str(state / "analytics")),
