@@ -22,8 +22,9 @@ def main(arguments: list[str]) -> int:
         report = walk(scenario)
         states += report.states
         _say(report)
-        if report.breach:
+        if report.breach or not report.complete:
             broken += 1
+        if report.breach:
             _say(report.breach)
     _say(f"{states} states in {time.monotonic() - began:.0f} s, {broken} scenarios broken")
     return 1 if broken else 0

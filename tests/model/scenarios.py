@@ -139,7 +139,9 @@ DEEP: tuple[Scenario, ...] = (
     Scenario("deep: part, refunded", (*PAYS, "refund at the dashboard"), ("admin cancels",), parcel_units=1),
     Scenario("deep: told twice", (*PAYS, "refund at the dashboard"), ("customer cancels",), redeliveries=1),
     Scenario("deep: not made", PAYS, ("admin cancels",), (), ("provider fails", "operator retries"), CANCEL_UNMADE),
-    Scenario("deep: held", (*PAYS, "customer disputes"), (), (), ("provider holds", "provider falls back to a draft")),
+    Scenario(
+        "deep: held", ("customer disputes",), goods=("provider holds", "provider falls back to a draft"), paid=True
+    ),
     Scenario("deep: returns", people=("customer returns one unit",) * 2, paid=True, redeliveries=1),
     Scenario("deep: authorized", (*PAYS, "authorisation lapses"), ("customer cancels",), ("rival buys",), manual=True),
 )
