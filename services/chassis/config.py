@@ -5,7 +5,7 @@ that is only good enough for a laptop.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -98,6 +98,8 @@ class ProcessSettings(BaseSettings):
 
 class ServiceSettings(ProcessSettings):
     """What every service needs on top: database, Kafka, callers, batches and jobs."""
+
+    takes_calls: ClassVar[bool] = True  # a process that only reads events says no, and needs no callers
 
     database_url: str = Field(description="PostgreSQL of this service, as its serving role: postgresql://role@host/db")
     kafka_bootstrap: str = Field(default="127.0.0.1:19092", description="Kafka brokers, host:port, by commas")

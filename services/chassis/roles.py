@@ -21,14 +21,16 @@ Make = Callable[[Database, S, Clock, AsyncExitStack], Component]
 ALL = "all"
 
 
-def main(settings_class: type[S], roles: Mapping[str, Make[S]]) -> None:
+def main(settings_class: type[S], roles: Mapping[str, Make[S]], *, default: str | None = None) -> None:
     """Read the role and the settings, then run that role, or all of them in one process, until SIGTERM.
 
-    A role pushes what is to be closed after the last component has stopped onto the exit stack.
+    A role pushes what is to be closed after the last component has stopped onto the exit stack. Without `default` the
+    role must be named.
     """
     service = service_of(settings_class)
-    parser = argparse.ArgumentParser(prog=f"services.{service}", description=f"A process of {service}.")
-    parser.add_argument("role", choices=[*roles, ALL])
+    program = settings_class.__module__.rpartition(".")[0]
+    parser = argparse.ArgumentParser(prog=program, description=f"A process of {service}.")
+    parser.add_argument("role", choices=[*roles, ALL], nargs="?" if default else None, default=default)
     role = parser.parse_args().role
     try:
         settings = load(settings_class)

@@ -1,0 +1,1 @@
+"""Analytics: keeps every event for ever, and answers questions about them."""

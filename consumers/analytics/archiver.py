@@ -1,0 +1,190 @@
+"""The archiver: keeps every event of every topic, for ever, exactly once.
+
+Why: files are the truth about what was archived. It goes on behind their last offset and tells Kafka afterwards, so
+that a crash at any point, a reset of offsets or a second delivery neither lose an event nor keep it twice.
+"""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, for_code
+
+from consumers.analytics import files, parquet
+from consumers.analytics.compaction import Compaction
+from consumers.analytics.config import AnalyticsSettings
+from consumers.analytics.rows import TOPICS, Row, row_of
+from services.chassis.clock import Clock
+from services.chassis.telemetry import counter, gauge, get_logger
+
+log = get_logger(__name__)
+
+GROUP: Final = "onefold.analytics"
+_POLL_MS: Final = 500
+_BACK_OFF_S: Final = (0.1, 10.0)
+_TIMEOUT_S: Final = 30.0
+_STALL: Final = timedelta(seconds=60)
+_AT_ONCE: Final = 1_000  # records of one poll
+
+_archived = counter("archived_events_total", "Events written to the archive", ["topic"])
+_unreadable = counter("archived_unreadable_total", "Records that are archived though they cannot be read", ["topic"])
+_waiting = gauge("archive_waiting_events", "Events in memory that are not written yet")
+
+
+class ArchiveMismatch(Exception):
+    """The archive holds more than the topic ever had: it belongs to another Kafka."""
+
+
+class Archiver:
+    """A component, the only writer of its folder."""
+
+    name = "archiver"
+
+    def __init__(self, settings: AnalyticsSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._kafka: AIOKafkaConsumer | None = None
+        self._compaction = Compaction(settings, clock)
+        self._pending: dict[TopicPartition, list[Row]] = {}
+        self._bytes = 0
+        self._since = self._looked_at = clock.now()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Archive until `stop`, then write what is left. Whatever breaks, it goes on from the files."""
+        back_off = _BACK_OFF_S[0]
+        with files.writing(self._settings.folder):
+            while not stop.is_set():
+                try:
+                    await self.run_once()
+                    back_off = _BACK_OFF_S[0]
+                except (KafkaError, OSError) as error:
+                    log.warning("archiver_retries", error=repr(error), pause_s=back_off)
+                    await self.close()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), back_off)
+                    back_off = min(2 * back_off, _BACK_OFF_S[1])
+            if self._kafka is not None:
+                await self.flush()
+            await self.close()
+
+    def ready(self) -> bool:
+        """Whether it is connected."""
+        return self._kafka is not None
+
+    async def run_once(self) -> int:
+        """Poll once, write if it is time; returns how many records came."""
+        kafka = self._kafka or await self._connect()
+        wait_ms = min(_POLL_MS, self._settings.flush_ms)
+        by_partition = await kafka.getmany(timeout_ms=wait_ms, max_records=_AT_ONCE)
+        now = self._clock.now()
+        came = 0
+        for place, records in by_partition.items():
+            rows = [row_of(record, self._settings.topic_prefix) for record in records]
+            if not self._pending:
+                self._since = now
+            self._pending.setdefault(place, []).extend(rows)
+            self._bytes += sum(row.size for row in rows)
+            came += len(rows)
+        waiting = sum(map(len, self._pending.values()))
+        _waiting.set(waiting)
+        if waiting >= self._settings.flush_events or self._bytes >= self._settings.flush_bytes or self._is_late():
+            await self.flush()
+        if came:
+            self._looked_at = now
+        elif now - self._looked_at >= _STALL:
+            await self._require_progress(kafka)
+        await self._compaction.run_once()
+        return came
+
+    async def flush(self) -> None:
+        """Write what waits in memory, then tell Kafka how far it got."""
+        pending, self._pending, self._bytes = self._pending, {}, 0
+        if not pending:
+            return
+        for rows in pending.values():
+            written = await asyncio.to_thread(parquet.write, self._settings.folder, rows)
+            self._compaction.note(written)
+            _archived.labels(rows[0].topic).inc(len(rows))
+            _unreadable.labels(rows[0].topic).inc(sum(row.event_id is None for row in rows))
+        _waiting.set(0)
+        if self._kafka is not None:
+            offsets = {place: rows[-1].offset + 1 for place, rows in pending.items()}
+            await asyncio.wait_for(self._kafka.commit(offsets), _TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Leave Kafka and forget what was not written: it comes again."""
+        kafka, self._kafka = self._kafka, None
+        self._pending, self._bytes = {}, 0
+        if kafka is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(kafka.stop(), _TIMEOUT_S)
+
+    def _is_late(self) -> bool:
+        age = self._clock.now() - self._since
+        return bool(self._pending) and age >= timedelta(milliseconds=self._settings.flush_ms)
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        """All partitions of all topics, each from behind its last archived event."""
+        places = await self._places()
+        kafka = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap,
+            group_id=f"{self._settings.topic_prefix}{GROUP}",  # only to remember offsets: partitions are not shared out
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_bytes=8 * 1024 * 1024,
+        )
+        try:
+            await asyncio.wait_for(kafka.start(), _TIMEOUT_S)
+            kafka.assign(places)
+            async with asyncio.timeout(_TIMEOUT_S):
+                await self._go_on(kafka, places)
+        except BaseException:
+            await kafka.stop()
+            raise
+        self._kafka = kafka
+        self._looked_at = self._clock.now()
+        return kafka
+
+    async def _places(self) -> list[TopicPartition]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
+        await asyncio.wait_for(admin.start(), _TIMEOUT_S)
+        try:
+            topics = await admin.describe_topics([f"{self._settings.topic_prefix}{topic}" for topic in TOPICS])
+        finally:
+            await admin.close()
+        for topic in topics:
+            if topic["error_code"]:
+                raise for_code(topic["error_code"])(topic["topic"])
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in topics
+            for partition in topic["partitions"]
+        ]
+
+    async def _go_on(self, kafka: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
+        following = await asyncio.to_thread(files.next_offsets, self._settings.folder)
+        begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
+        for place in places:
+            topic = place.topic.removeprefix(self._settings.topic_prefix)
+            offset = following.get((topic, place.partition), 0)
+            if offset > ends[place]:
+                raise ArchiveMismatch(
+                    f"{topic}, partition {place.partition}: the archive ends at {offset}, the topic at {ends[place]}"
+                )
+            if 0 < offset < begins[place]:  # longer away than the topic keeps events (S-28)
+                log.error("events_not_archived", topic=topic, partition=place.partition, lost=begins[place] - offset)
+            kafka.seek(place, max(offset, begins[place]))
+
+    async def _require_progress(self, kafka: AIOKafkaConsumer) -> None:
+        """Nothing came for a while: is there really nothing? The client's fetcher may be dead (F-38)."""
+        self._looked_at = self._clock.now()
+        async with asyncio.timeout(_TIMEOUT_S):
+            places: Any = kafka.assignment()
+            ends = await kafka.end_offsets(places)
+            behind = [place for place in places if await kafka.position(place) < ends[place]]
+        if behind:
+            raise ConnectionError(f"no event came from {behind}, though there are some")

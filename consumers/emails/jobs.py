@@ -1,0 +1,154 @@
+"""The door for time: planned mails are sent, old ones forgotten.
+
+Why: sending is retried with growing pauses and then parked for a person. What cannot be ruled out is a crash between
+the server's "taken" and our mark: such a letter goes out again, with the same Message-ID; SMTP allows no more.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from consumers.emails import store
+from consumers.emails.config import EmailsSettings
+from consumers.emails.letters import Letters, NotAnAddress
+from consumers.emails.mails import ClaimedMail, Order
+from consumers.emails.smtp import LetterPostponed, LetterRefused, MailServer, MailServerAway
+from services.chassis.clock import Clock
+from services.chassis.db import Database, Transaction
+from services.chassis.errors import DomainError
+from services.chassis.incidents import Incident, open_incidents
+from services.chassis.jobs import Job
+from services.chassis.partitions import KEEP_DAYS, keep_partitions
+from services.chassis.telemetry import counter, get_logger
+
+log = get_logger(__name__)
+
+NO_ADDRESS: Final = "mail_without_address"
+PARKED: Final = "mail_parked"
+PER_RUN: Final = 256  # most mails of one connection in one run
+PURGE_BATCH: Final = 1_000
+
+_mails = counter("mails_total", "Mails by kind and what became of them", ["kind", "outcome"])
+
+
+class OrderReader(Protocol):
+    """Who knows orders."""
+
+    async def order(self, order_id: str) -> Order:
+        """The order as it is now. Raises DomainErrors."""
+
+
+class EmailsJobs:
+    """Every job of e-mails; each run is bounded and says how much it did."""
+
+    def __init__(self, database: Database, settings: EmailsSettings, clock: Clock, reader: OrderReader) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._reader = reader
+        self._letters = Letters(settings)
+
+    def all(self) -> list[Job]:
+        """The jobs for the runner."""
+        return [
+            Job("emails-send", self.send, timedelta(milliseconds=self._settings.job_interval_ms)),
+            Job("emails-purge", self.purge, timedelta(minutes=10)),
+            Job("emails-partitions", self.keep_partitions, timedelta(days=1)),
+        ]
+
+    async def send(self) -> int:
+        """Send what is due, over several connections. Raises MailServerAway, which is no loss: mails wait."""
+        connections = [self._work_off() for _ in range(self._settings.smtp_connections)]
+        results = await asyncio.gather(*connections, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result for result in results if isinstance(result, int))
+
+    async def keep_partitions(self) -> int:
+        """Make partitions for what is to come and drop old ones (S-28)."""
+        return await keep_partitions(self._database)
+
+    async def purge(self) -> int:
+        """Forget mails whose events are long gone from the topics."""
+        before = self._clock.now() - timedelta(days=KEEP_DAYS)
+        return await self._database.run(lambda tx: store.purge(tx, before, PURGE_BATCH))
+
+    async def _work_off(self) -> int:
+        done = 0
+        async with MailServer(self._settings) as server:
+            while done < PER_RUN:
+                claimed = await store.claim(self._database, self._clock.now(), self._settings.lease)
+                if claimed is None:
+                    break
+                await self._deliver(server, claimed)
+                done += 1
+        return done
+
+    async def _deliver(self, server: MailServer, claimed: ClaimedMail) -> None:
+        if claimed.tries > len(self._settings.try_pauses) + 1:  # its senders died, again and again
+            await self._park(claimed, "no sender came back")
+            return
+        mail = claimed.mail
+        try:
+            order = None if mail.is_for_shop else await self._reader.order(mail.subject)
+            to = self._settings.shop_address if order is None else order.email
+            if not to:
+                raise NotAnAddress
+            await server.send(self._letters.write(mail, order, to, self._clock.now()))
+        except NotAnAddress:
+            await self._settle_with_incident(claimed, "NO_ADDRESS", NO_ADDRESS, {})
+        except LetterRefused as error:
+            await self._park(claimed, str(error))
+        except LetterPostponed as error:
+            await self._postpone(claimed, str(error))
+        except DomainError as error:
+            await self._postpone(claimed, f"orders: {error.reason}")
+        except MailServerAway as error:
+            await self._postpone(claimed, str(error))
+            raise
+        except Exception as error:  # the mail itself: a template, an address; its own pauses end in a parked mail
+            log.exception("mail_failed", event_id=mail.event_id, kind=mail.kind.value)
+            await self._postpone(claimed, type(error).__name__)
+        else:
+            if await store.settle(self._database, claimed, "SENT", "", self._clock.now()):
+                _mails.labels(mail.kind.value, "sent").inc()
+                log.info("mail_sent", event_id=mail.event_id, kind=mail.kind.value, subject=mail.subject)
+
+    async def _postpone(self, claimed: ClaimedMail, reason: str) -> None:
+        """Wait for the next pause; after the last one it is parked."""
+        pauses = self._settings.try_pauses
+        if claimed.tries > len(pauses):
+            await self._park(claimed, reason)
+            return
+        until = self._clock.now() + pauses[claimed.tries - 1]
+        await store.postpone(self._database, claimed, reason, until)
+        _mails.labels(claimed.mail.kind.value, "postponed").inc()
+        log.warning("mail_postponed", event_id=claimed.mail.event_id, tries=claimed.tries, reason=reason)
+
+    async def _park(self, claimed: ClaimedMail, reason: str) -> None:
+        await self._settle_with_incident(claimed, "PARKED", PARKED, {"tries": claimed.tries, "reason": reason})
+
+    async def _settle_with_incident(
+        self, claimed: ClaimedMail, state: str, kind: str, details: Mapping[str, Any]
+    ) -> None:
+        """End it unsent, and let a person know; nothing else fails (R-2.6)."""
+        mail, now = claimed.mail, self._clock.now()
+        incident = Incident(
+            kind=kind,
+            subject=mail.event_id,
+            order_id="" if mail.is_for_shop else mail.subject,
+            opened_at=now,
+            details={"kind": mail.kind.value, "about": mail.subject, **details},
+        )
+
+        async def body(tx: Transaction) -> bool:
+            settled = await store.settle(tx, claimed, state, str(details.get("reason", "")), now)
+            if settled:
+                await open_incidents(tx, [incident])
+            return settled
+
+        if await self._database.run(body):
+            _mails.labels(mail.kind.value, state.lower()).inc()
+            log.error("mail_not_sent", event_id=mail.event_id, kind=mail.kind.value, state=state)

@@ -1,0 +1,94 @@
+"""All SQL of the mails' journal.
+
+Why: a mail is claimed with a lease and settled only by who still holds it, so that two senders never take turns.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from consumers.emails.mails import ClaimedMail, Kind, PlannedMail
+from services.chassis.db import Database, Transaction
+
+# Inserted in the order of the events, which `position` then follows. The claim of the event makes it fresh; the
+# constraint is the second lock.
+_PLAN: Final = """
+INSERT INTO mails (event_id, kind, subject, details, occurred_at, next_try_at)
+SELECT event_id, kind, subject, details::jsonb, occurred_at, $6
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+       WITH ORDINALITY AS mail (event_id, kind, subject, details, occurred_at, place)
+ ORDER BY place
+ON CONFLICT (event_id) DO NOTHING
+"""
+
+# The oldest that is due, unless an earlier one about the same order is still open: mails keep the order of events.
+# A mail whose sender died is due when its lease is over. Two processes skip each other's.
+_CLAIM: Final = """
+UPDATE mails AS mail
+   SET state = 'SENDING', tries = tries + 1, fence = fence + 1, lease_until = clock_timestamp() + $2
+ WHERE event_id = (
+    SELECT event_id FROM mails AS due
+     WHERE settled_at IS NULL
+       AND CASE state WHEN 'PLANNED' THEN next_try_at <= $1 ELSE lease_until <= clock_timestamp() END
+       AND NOT EXISTS (SELECT FROM mails AS earlier
+                        WHERE earlier.subject = due.subject AND earlier.position < due.position
+                          AND earlier.settled_at IS NULL)
+     ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING event_id::text, kind, subject, details::text, occurred_at, fence, tries
+"""
+
+_SETTLE: Final = """
+UPDATE mails SET state = $3, last_error = $4, settled_at = $5, lease_until = NULL
+ WHERE event_id = $1 AND fence = $2 AND state = 'SENDING' RETURNING true
+"""
+
+_POSTPONE: Final = """
+UPDATE mails SET state = 'PLANNED', last_error = $3, next_try_at = $4, lease_until = NULL
+ WHERE event_id = $1 AND fence = $2 AND state = 'SENDING' RETURNING true
+"""
+
+_PURGE: Final = """
+DELETE FROM mails WHERE event_id IN (
+    SELECT event_id FROM mails WHERE settled_at < $1 ORDER BY settled_at LIMIT $2)
+"""
+
+
+async def plan(tx: Transaction, mails: Sequence[PlannedMail], now: datetime) -> None:
+    """Keep mails to be sent, in the given order."""
+    if not mails:
+        return
+    await tx.execute(
+        _PLAN,
+        [mail.event_id for mail in mails],
+        [mail.kind.value for mail in mails],
+        [mail.subject for mail in mails],
+        [json.dumps(dict(mail.details)) for mail in mails],
+        [mail.occurred_at for mail in mails],
+        now,
+    )
+
+
+async def claim(db: Database, now: datetime, lease: timedelta) -> ClaimedMail | None:
+    """The next mail to send, ours until the lease is over; None if nothing is due."""
+    row = await db.fetchrow(_CLAIM, now, lease)
+    if row is None:
+        return None
+    details: dict[str, Any] = json.loads(row["details"])
+    mail = PlannedMail(row["event_id"], Kind(row["kind"]), row["subject"], details, row["occurred_at"])
+    return ClaimedMail(mail, row["fence"], row["tries"])
+
+
+async def settle(tx: Database | Transaction, mail: ClaimedMail, state: str, error: str, now: datetime) -> bool:
+    """SENT, NO_ADDRESS or PARKED; False if somebody else has taken it over."""
+    return bool(await tx.fetchval(_SETTLE, mail.mail.event_id, mail.fence, state, error, now))
+
+
+async def postpone(db: Database, mail: ClaimedMail, error: str, until: datetime) -> bool:
+    """Try again later; False if somebody else has taken it over."""
+    return bool(await db.fetchval(_POSTPONE, mail.mail.event_id, mail.fence, error, until))
+
+
+async def purge(tx: Transaction, before: datetime, limit: int) -> int:
+    """Delete mails that were settled earlier."""
+    return int((await tx.execute(_PURGE, before, limit)).split()[1])
