@@ -26,10 +26,12 @@ def facts_of(decision: domain.Decision, caused_by: str, at: datetime, now: datet
     """The events of one decision, each with the snapshot and a version of its own."""
     order_id = decision.payable.order_id
     first = decision.payable.version - len(decision.events) + 1
-    snapshot = snapshot_message(decision.snapshot)
+    if not decision.events:
+        return
+    snapshot, moment = snapshot_message(decision.snapshot), timestamp(at)
     for number, event in enumerate(decision.events):
         context = common_pb2.EventContext(
-            order_id=order_id, version=first + number, occurred_at=timestamp(at), caused_by=caused_by
+            order_id=order_id, version=first + number, occurred_at=moment, caused_by=caused_by
         )
         kind, names = _message_type(type(event).__name__)
         values = {name: _value(name, getattr(event, name)) for name in names}

@@ -16,7 +16,7 @@ CREATE TABLE webhook_events (
     error        text        NOT NULL DEFAULT '',
     PRIMARY KEY (source, event_id),
     CHECK ((processed_at IS NULL) = (outcome IN ('', 'failed')))
-) WITH (fillfactor = 85);
+);
 
 -- What still has no order, few rows: matched when the order appears (R-1.13).
 CREATE INDEX webhook_events_unmatched ON webhook_events (received_at) WHERE outcome = 'incident';

@@ -10,15 +10,18 @@ from typing import Final
 
 from services.chassis.db import Database, Transaction
 
-# Sorted like every claim. A rival in flight is waited for; its commit shows in processed_at (F-26).
+# Sorted like every claim. A rival in flight is waited for; its commit shows in processed_at (F-26). A new row says
+# at once what will most likely become of it, and is corrected in the same transaction: most rows are written once.
 _CLAIM: Final = """
-INSERT INTO webhook_events AS w (source, event_id, type, order_id, object_ids, raw, received_at, deliveries)
-SELECT source, event_id, type, order_id, string_to_array(object_ids, ' '), raw, received_at, deliveries
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::timestamptz[], $8::int[])
-       AS event (source, event_id, type, order_id, object_ids, raw, received_at, deliveries)
+INSERT INTO webhook_events AS w (source, event_id, type, order_id, object_ids, raw, received_at, deliveries,
+                                 outcome, processed_at)
+SELECT source, event_id, type, order_id, string_to_array(object_ids, ' '), raw, received_at, deliveries, outcome, $10
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::timestamptz[], $8::int[],
+              $9::text[])
+       AS event (source, event_id, type, order_id, object_ids, raw, received_at, deliveries, outcome)
  ORDER BY source, event_id
 ON CONFLICT (source, event_id) DO UPDATE SET deliveries = w.deliveries + excluded.deliveries
-RETURNING source, event_id, processed_at
+RETURNING source, event_id, processed_at, deliveries
 """
 
 _FINISH: Final = """
@@ -69,6 +72,9 @@ SELECT event_id FROM webhook_events
 """
 
 
+Key = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredWebhook:
     """A webhook as it is stored; `object_ids` separated by blanks."""
@@ -81,6 +87,7 @@ class StoredWebhook:
     raw: bytes
     received_at: datetime
     deliveries: int = 1
+    outcome: str = "applied"  # what will most likely become of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,11 @@ class Unmatched:
     received_at: datetime
 
 
-async def claim(tx: Transaction, webhooks: Sequence[StoredWebhook]) -> set[tuple[str, str]]:
-    """Store them, and return (source, event id) of those that nobody has processed yet (S-12)."""
+async def claim(tx: Transaction, webhooks: Sequence[StoredWebhook], now: datetime) -> tuple[set[Key], set[Key]]:
+    """Store them. Returns (source, event id) of those that nobody has processed yet: all of them, and the new ones.
+
+    The new ones have their `outcome` already; the others came before and failed (S-12).
+    """
     found = await tx.fetch(
         _CLAIM,
         [w.source for w in webhooks],
@@ -104,8 +114,14 @@ async def claim(tx: Transaction, webhooks: Sequence[StoredWebhook]) -> set[tuple
         [w.raw for w in webhooks],
         [w.received_at for w in webhooks],
         [w.deliveries for w in webhooks],
+        [w.outcome for w in webhooks],
+        now,
     )
-    return {(row["source"], row["event_id"]) for row in found if row["processed_at"] is None}
+    delivered = {(w.source, w.event_id): w.deliveries for w in webhooks}
+    # A row that was there before has counted earlier deliveries, too.
+    new = {key for row in found if delivered[key := (row["source"], row["event_id"])] == row["deliveries"]}
+    failed = {(row["source"], row["event_id"]) for row in found if row["processed_at"] is None}
+    return new | failed, new
 
 
 async def finish(tx: Transaction, outcomes: Sequence[tuple[str, str, str]], now: datetime) -> None:
@@ -135,7 +151,7 @@ async def matchable(db: Database, limit: int) -> list[Unmatched]:
     return [Unmatched(row["source"], row["raw"], row["received_at"]) for row in await db.fetch(_MATCHABLE, limit)]
 
 
-async def lock_unmatched(tx: Transaction, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+async def lock_unmatched(tx: Transaction, keys: Sequence[Key]) -> set[Key]:
     """Lock those of the (source, event id) that are still unmatched."""
     rows = await tx.fetch(_LOCK_UNMATCHED, [source for source, _ in keys], [event_id for _, event_id in keys])
     return {(row["source"], row["event_id"]) for row in rows}

@@ -16,14 +16,13 @@ from services.chassis.telemetry import counter, get_logger
 from services.payments import domain, published
 from services.payments.providers.base import Malformed, ProviderEvent
 from services.payments.store import payables, webhooks
-from services.payments.store.webhooks import StoredWebhook
+from services.payments.store.webhooks import Key, StoredWebhook
 from services.payments.usecases.decisions import Context, Step, decide
 
 log = get_logger(__name__)
 
 UNMATCHED: Final = "order_not_found"
 UNREADABLE: Final = "webhook_unreadable"
-Key = tuple[str, str]
 
 _outcomes = counter("payment_webhooks_total", "Webhooks by type and what became of them", ["type", "outcome"])
 
@@ -121,9 +120,10 @@ async def match(database: Database, context: Context, limit: int) -> int:
 
 
 async def _apply(tx: Transaction, context: Context, batch: Sequence[_Read]) -> dict[Key, WebhookOutcome]:
-    fresh = await webhooks.claim(tx, [one.stored for one in batch])
+    fresh, new = await webhooks.claim(tx, [one.stored for one in batch], context.clock.now())
     outcomes = await _fold(tx, context, [one for one in batch if one.key in fresh])
-    await _finish(tx, context, outcomes)
+    said = {one.key: one.stored.outcome for one in batch if one.key in new}
+    await _finish(tx, context, {key: outcome for key, outcome in outcomes.items() if said.get(key) != outcome})
     return {one.key: outcomes.get(one.key, WebhookOutcome.DUPLICATE) for one in batch}
 
 
@@ -182,6 +182,7 @@ def _read(context: Context, webhook: Webhook) -> _Read | None:
         object_ids=" ".join(event.object_ids),
         raw=webhook.body,
         received_at=webhook.received_at,
+        outcome=(WebhookOutcome.APPLIED if event.facts or event.broken else WebhookOutcome.IGNORED).value,
     )
     return _Read(stored, event)
 

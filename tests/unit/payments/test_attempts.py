@@ -223,7 +223,7 @@ def test_every_permutation_converges(story: list[Any]) -> None:
 
 
 @pytest.mark.requirement("R-1.14")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_repeated_and_shuffled_facts_converge(data: st.DataObject) -> None:
     story = data.draw(st.sampled_from(STORIES))

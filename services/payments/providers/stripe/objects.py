@@ -3,6 +3,7 @@
 Why: an intent means the same whether a webhook, an answer or a look-up shows it.
 """
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -88,10 +89,9 @@ def identity(value: object) -> str:
 def order_of(row: Object) -> str:
     """The order that the metadata or the session's reference names; empty if that is no order id."""
     for candidate in (_metadata(row).get("order_id"), row.get("client_reference_id")):
-        try:
-            return str(UUID(candidate)) if isinstance(candidate, str) else ""
-        except ValueError:
-            continue
+        if isinstance(candidate, str):
+            with contextlib.suppress(ValueError):
+                return str(UUID(candidate))
     return ""
 
 
