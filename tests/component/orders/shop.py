@@ -44,6 +44,9 @@ from services.orders.placement import Placement
 from services.orders.rpc import OrdersServicer
 from services.orders.usecases.commands import PlaceOrder
 from services.orders.watching import Watching
+from services.payments.events import CONSUMER as PAYMENTS_CONSUMER
+from services.payments.events import handler as payments_handler
+from tests.component.payments.counter import Counter
 
 TIMEOUT_S = 10.0
 ADDRESS = common_pb2.Address(
@@ -84,7 +87,7 @@ class Shop:
 
     async def order(self, **lines: int) -> orders_pb2.Order:
         """A placed order of these SKUs, whose payment begins later."""
-        return (await self.create(wanted(**lines))).order
+        return (await self.create(wanted("", **lines))).order
 
     async def get(self, order_id: str) -> orders_pb2.Order:
         return (await self.stub.GetOrder(service_pb2.GetOrderRequest(order_id=order_id), timeout=TIMEOUT_S)).order
@@ -112,16 +115,28 @@ class Shop:
         """Names of the events about an order so far, in order."""
         return [message.DESCRIPTOR.name for message in await said(self.database, order_id)]
 
-    async def carry(self) -> int:
-        """What Kafka would bring: orders' events to inventory and inventory's to orders, until both are silent."""
+    async def carry(self, counter: Counter | None = None) -> None:
+        """What Kafka would bring: the star's events, until all are silent; payments takes part if it is given."""
         door = EventsDoor(self.clock, self.settings.policies)
-        total = 0
-        while moved := (
-            await self.bring(self.database, self.stock, INVENTORY_CONSUMER, inventory_handler(self.clock))
-            + await self.bring(self.stock, self.database, CONSUMER, door)
-        ):
-            total += moved
-        return total
+        ways: list[tuple[Database, Database, str, Handler]] = [
+            (self.database, self.stock, INVENTORY_CONSUMER, inventory_handler(self.clock)),
+            (self.stock, self.database, CONSUMER, door),
+        ]
+        if counter is not None:
+            ways.append((self.database, counter.database, PAYMENTS_CONSUMER, payments_handler(counter.context)))
+            ways.append((counter.database, self.database, CONSUMER, door))
+        while True:
+            moved = 0
+            for way in ways:
+                moved += await self.bring(*way)
+            if counter is not None:
+                await counter.settle_operations()
+            if not moved:
+                return
+
+    async def bring_to_payments(self, counter: Counter) -> None:
+        """Orders' events to payments, and no answers back."""
+        await self.bring(self.database, counter.database, PAYMENTS_CONSUMER, payments_handler(counter.context))
 
     async def bring(self, source: Database, target: Database, consumer: str, handler: Handler) -> int:
         """New events in the outbox of one to the consumer of another, in one batch."""

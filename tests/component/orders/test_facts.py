@@ -12,7 +12,7 @@ from onefold.orders.v1 import orders_pb2
 from onefold.payments.v1 import payments_events_pb2
 
 from services.chassis.ids import new_id
-from services.chassis.testing import hear, incoming, said
+from services.chassis.testing import hear, incoming, said, wait_until
 from services.orders.events import CONSUMER, EventsDoor
 from services.orders.store import roots
 from tests.component.orders.shop import Shop, context, paid, snapshot, units
@@ -62,7 +62,9 @@ async def test_the_road_from_paid_to_delivered(shop: Shop, order: orders_pb2.Ord
         "SHIPPED",
         "DELIVERED",
     ]
-    assert all(after.from_state == before.to_state for before, after in zip(found.history, found.history[1:], strict=False))
+    assert all(
+        after.from_state == before.to_state for before, after in zip(found.history, found.history[1:], strict=False)
+    )
     assert [each.actor for each in found.history] == ["customer", "payments", "inventory", "fulfillment", "fulfillment"]
     assert all(each.caused_by for each in found.history)
     (parcel,) = found.parcels
@@ -121,8 +123,6 @@ async def test_what_a_waiting_fact_reads_is_as_it_is_after_the_wait(shop: Shop, 
 
 
 async def _until_somebody_waits(shop: Shop) -> None:
-    from services.chassis.testing import wait_until
-
     sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     await wait_until(lambda: shop.database.fetchval(sql))
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-import asyncpg
+import grpc.aio
 import pytest
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_pb2
@@ -44,18 +44,6 @@ async def test_an_order_freezes_what_the_catalogue_says(shop: Shop) -> None:
     assert stored == order
     (created,) = await said(shop.database, order.order_id)
     assert (created.context.version, created.context.caused_by) == (1, request.request_id)  # type: ignore[attr-defined]
-
-
-@pytest.mark.requirement("R-2.2")
-@pytest.mark.parametrize(
-    "change",
-    ["total_minor = total_minor + 1", "shipping_minor = -1", "currency = 'pound'", "number = 'IIIIIIIIII'"],
-)
-async def test_the_parts_equal_the_total_in_the_schema(shop: Shop, change: str) -> None:
-    await shop.stocked("MUG", 10)
-    await shop.order(MUG=1)
-    with pytest.raises((asyncpg.CheckViolationError, asyncpg.StringDataRightTruncationError)):
-        await shop.database.fetch(f"UPDATE orders SET {change}")
 
 
 @pytest.mark.requirement("R-2.1", "S-5")
@@ -137,10 +125,16 @@ async def test_a_batch_answers_as_single_calls_do(shop: Shop) -> None:
     async def alone(request: service_pb2.CreateOrderRequest) -> str:
         try:
             return (await shop.create(request)).order.order_id
-        except Exception as error:
+        except grpc.aio.AioRpcError as error:
             return (await refusal(_raise(error))).reason
 
-    assert [each.refusal.reason for each in together] == ["", "CART_REJECTED", "", "CART_REJECTED", "REQUEST_IN_PROGRESS"]
+    assert [each.refusal.reason for each in together] == [
+        "",
+        "CART_REJECTED",
+        "",
+        "CART_REJECTED",
+        "REQUEST_IN_PROGRESS",
+    ]
     assert [await alone(request) for request in requests] == [
         together[0].created.order.order_id,
         "CART_REJECTED",
