@@ -1,0 +1,105 @@
+"""Mails are sent once as far as SMTP allows, tried again with growing pauses, and parked for a person (R-5.4)."""
+
+import asyncio
+
+import pytest
+
+from consumers.emails import store
+from consumers.emails.jobs import EmailsJobs
+from consumers.emails.smtp import MailServerAway
+from ops.local.ports import free_ports
+from tests.component.consumers.postroom import Postroom, processing, shipped
+
+pytestmark = pytest.mark.requirement("R-5.4")
+
+
+async def test_two_senders_send_no_mail_twice(postroom: Postroom) -> None:
+    await postroom.hear(*(processing(postroom.order(email=f"c{number}@example.org")) for number in range(20)))
+    assert sum(await asyncio.gather(postroom.jobs.send(), postroom.jobs.send())) == 20
+    assert len({mail.message_id for mail in postroom.sink.mails()}) == len(postroom.sink.mails()) == 20
+
+
+async def test_a_mail_waits_for_earlier_ones_of_its_order(postroom: Postroom) -> None:
+    order_id = postroom.order()
+    await postroom.hear(processing(order_id), shipped(order_id))
+    postroom.sink.refuse_next("451 try later")
+    assert await postroom.jobs.send() == 1
+    assert postroom.sink.mails() == []
+    postroom.clock.advance(postroom.settings.try_pauses[0])
+    assert await postroom.jobs.send() == 2
+    assert ["confirmed" in mail.subject for mail in postroom.sink.mails()] == [True, False]
+
+
+async def test_after_the_last_pause_it_is_parked_with_an_incident(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    for pause in [*postroom.settings.try_pauses, postroom.settings.try_pauses[-1]]:
+        postroom.sink.refuse_next("451 try later")
+        await postroom.jobs.send()
+        postroom.clock.advance(pause)
+    assert await postroom.states() == ["PARKED"]
+    assert await postroom.incidents() == ["mail_parked"]
+    assert await postroom.jobs.send() == 0
+
+
+async def test_what_the_server_will_never_take_is_parked_at_once_and_nobody_waits_for_it(postroom: Postroom) -> None:
+    order_id = postroom.order()
+    await postroom.hear(processing(order_id), shipped(order_id))
+    postroom.sink.refuse_next("554 no such mailbox ada@example.org")
+    await postroom.jobs.send()
+    assert await postroom.states() == ["PARKED", "SENT"]
+    details = await postroom.database.fetchval("SELECT details::text FROM incidents")
+    assert "554" in details and "ada@" not in details
+
+
+async def test_a_server_that_is_away_costs_a_try_and_is_told(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    away = postroom.settings.model_copy(update={"smtp_port": free_ports(1)[0]})
+    jobs = EmailsJobs(postroom.database, away, postroom.clock, postroom.jobs._reader)
+    with pytest.raises(MailServerAway):
+        await jobs.send()
+    assert await postroom.states() == ["PLANNED"]
+    postroom.clock.advance(away.try_pauses[0])
+    assert await postroom.jobs.send() == 1
+    assert len(postroom.sink.mails()) == 1
+
+
+async def test_while_orders_is_away_mails_wait(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    postroom.orders.away = True
+    await postroom.jobs.send()
+    assert await postroom.states() == ["PLANNED"]
+    postroom.orders.away = False
+    postroom.clock.advance(postroom.settings.try_pauses[0])
+    await postroom.jobs.send()
+    assert await postroom.states() == ["SENT"]
+
+
+async def test_a_sender_that_died_is_followed_by_another_with_the_same_message_id(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    dead = await store.claim(postroom.database, postroom.clock.now(), postroom.settings.lease)
+    assert dead is not None
+    assert await postroom.jobs.send() == 0  # its lease runs
+    await postroom.database.fetch("UPDATE mails SET lease_until = clock_timestamp()")
+    assert await postroom.jobs.send() == 1
+    assert postroom.mail().message_id == f"<{dead.mail.event_id}@shop.example>"
+    assert not await store.settle(postroom.database, dead, "PARKED", "too late", postroom.clock.now())
+    assert await postroom.states() == ["SENT"]
+
+
+async def test_senders_that_die_on_it_again_and_again_park_it(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    for _ in range(len(postroom.settings.try_pauses) + 1):
+        await store.claim(postroom.database, postroom.clock.now(), postroom.settings.lease)
+        await postroom.database.fetch("UPDATE mails SET lease_until = clock_timestamp()")
+    await postroom.jobs.send()
+    assert await postroom.states() == ["PARKED"]
+    assert postroom.sink.mails() == []
+
+
+async def test_mails_of_long_gone_events_are_forgotten(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()), processing(postroom.order()))
+    await postroom.jobs.send()
+    assert await postroom.jobs.purge() == 0
+    await postroom.database.fetch("UPDATE mails SET settled_at = settled_at - interval '61 days' WHERE position = 1")
+    assert await postroom.jobs.purge() == 1
+    assert await postroom.states() == ["SENT"]
