@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -177,3 +178,10 @@ def test_a_lost_connection_is_only_harmless_before_it_was_made(cause: Exception,
     error = stripe.APIConnectionError("Lost.")
     error.__cause__ = cause
     assert type(translate(error)) is expected
+
+
+@pytest.mark.requirement("R-1.7")
+def test_the_table_of_effects_names_every_event() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "stripe-events.md").read_text()
+    named = {word for row in table.splitlines() if row.startswith("| `") for word in row.split("|")[1].split("`")[1::2]}
+    assert named == set(READERS)
