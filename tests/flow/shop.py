@@ -1,0 +1,377 @@
+"""The whole of Onefold in one process: four services, gateway and simulators on real PostgreSQL and Kafka.
+
+Why: a test says what customers, providers and time do and where processes die; `settle` lets everything else happen
+step by step until nothing moves, so that a test never waits for a time.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from onefold.common.v1 import common_pb2
+from onefold.inventory.v1 import inventory_pb2
+from onefold.inventory.v1 import inventory_service_pb2 as inventory_service
+from onefold.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
+from onefold.orders.v1 import orders_pb2
+from onefold.orders.v1 import orders_service_pb2 as service_pb2
+from onefold.orders.v1.orders_service_pb2_grpc import OrdersServiceStub
+from onefold.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
+
+from gateway.app import Gateway, build_app
+from gateway.config import GatewaySettings
+from gateway.ingest import fulfillment_ingest, payments_ingest
+from ops.local import ports, topics
+from ops.local.databases import Access
+from services.chassis.clock import ManualClock
+from services.chassis.errors import DomainError, from_rpc_error
+from services.chassis.grpc_client import channel
+from services.chassis.ids import new_id
+from services.chassis.testing import TOKEN, settings_for
+from services.fulfillment import __main__ as fulfillment
+from services.inventory import __main__ as inventory
+from services.orders import __main__ as orders
+from services.payments import __main__ as payments
+from simulators.app import RunningSimulators, listening, serve
+from simulators.settings import SimulatorSettings
+from simulators.shared.clock import SimulatorClock
+from tests.flow.nodes import Node, attended
+
+SERVICES: Final = {
+    "orders": (orders.OrdersSettings, orders.ROLES),
+    "inventory": (inventory.InventorySettings, inventory.ROLES),
+    "payments": (payments.PaymentsSettings, payments.ROLES),
+    "fulfillment": (fulfillment.FulfillmentSettings, fulfillment.ROLES),
+}
+READS: Final[Mapping[str, tuple[str, ...]]] = {  # the star (S-1)
+    "orders": ("payments", "inventory", "fulfillment"),
+    "inventory": ("orders",),
+    "payments": ("orders",),
+    "fulfillment": ("orders",),
+}
+STRIPE_KEY: Final = "sk_test_onefold"
+STRIPE_SECRET: Final = "whsec_onefold"
+PRINTFUL_SECRET: Final = "6f6e65666f6c64"
+TIMEOUT_S: Final = 10.0
+ROUNDS: Final = 200
+ADDRESS: Final = common_pb2.Address(
+    name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
+)
+LEASES_END: Final = {
+    "operations": "UPDATE operations SET lease_until = NULL, next_try_at = least(next_try_at, $1) "
+    "WHERE settled_at IS NULL",
+    "idempotency_keys": "UPDATE idempotency_keys SET lease_until = clock_timestamp() - interval '1 second' "
+    "WHERE lease_until > clock_timestamp()",
+}
+
+
+@dataclass
+class Shop:
+    """What a test sees of it, and what it can do."""
+
+    nodes: dict[str, Node]
+    clock: ManualClock
+    sim: RunningSimulators
+    gateway_url: str
+    orders: OrdersServiceStub
+    inventory: InventoryServiceStub
+    payments: PaymentsServiceStub
+    topic_prefix: str
+    http: httpx.AsyncClient
+    deaths: "asyncio.Queue[Node]"
+    log: AIOKafkaConsumer
+    variants: dict[str, int] = field(default_factory=dict)
+
+    # ---- what customers and the shop do ----
+
+    async def stocked(self, sku: str, units: int, price: int = 1_000) -> str:
+        """An item at `price` GBP with units at one location."""
+        self.variants.setdefault(sku, 4_000 + len(self.variants))
+        item = inventory_pb2.Item(
+            sku=sku,
+            name=f"Name of {sku}",
+            available=True,
+            prices=[common_pb2.Money(amount_minor=price, currency="GBP")],
+            variant_ids={"printful_variant_id": str(self.variants[sku])},
+        )
+        upsert = inventory_service.UpsertItemsRequest(request_id=new_id(), items=[item])
+        await self.inventory.UpsertItems(upsert, timeout=TIMEOUT_S)
+        change = inventory_service.StockAdjustment(sku=sku, location="london", delta=units)
+        adjust = inventory_service.AdjustStockRequest(
+            request_id=new_id(), adjustments=[change], reason="new", actor="test"
+        )
+        await self.inventory.AdjustStock(adjust, timeout=TIMEOUT_S)
+        return sku
+
+    async def create(self, request: service_pb2.CreateOrderRequest) -> service_pb2.CreateOrderResponse:
+        """CreateOrder; a service that dies under it is replaced."""
+        return await self.during(self.orders.CreateOrder(request, timeout=TIMEOUT_S))
+
+    async def order(self, request_id: str = "", **lines: int) -> service_pb2.CreateOrderResponse:
+        """A placed order of these SKUs and how to pay it."""
+        return await self.create(wanted(request_id, **lines))
+
+    async def get(self, order_id: str) -> orders_pb2.Order:
+        request = service_pb2.GetOrderRequest(order_id=order_id)
+        return (await self.orders.GetOrder(request, timeout=TIMEOUT_S)).order
+
+    async def state(self, order_id: str) -> str:
+        return orders_pb2.OrderState.Name((await self.get(order_id)).state).removeprefix("ORDER_STATE_")
+
+    async def pay(self, created: service_pb2.CreateOrderResponse, method: str = "pm_card_visa") -> str:
+        """The customer pays at the provider; the intent's status there."""
+        return (await self.sim.client.stripe.confirm(created.payment.client_secret, method)).status
+
+    async def cancel(self, order_id: str, request_id: str = "") -> None:
+        request = service_pb2.CancelOrderRequest(
+            request_id=request_id or new_id(), order_id=order_id, reason=orders_pb2.CANCELLATION_REASON_CUSTOMER
+        )
+        await self.orders.CancelOrder(request, timeout=TIMEOUT_S)
+
+    async def ship(self, order_id: str) -> None:
+        """All that is left goes out in one parcel, and its webhook is queued."""
+        await self.sim.client.printful.ship(self.external_id(order_id))
+
+    async def deliver(self, order_id: str) -> None:
+        await self.sim.client.printful.deliver(self.external_id(order_id))
+
+    def external_id(self, order_id: str, number: int = 1) -> str:
+        """What an order is called at Printful."""
+        name = base64.b32encode(uuid.UUID(order_id).bytes).decode().rstrip("=")
+        return f"{name}-{number}"
+
+    async def stripe_events(self) -> list[dict[str, Any]]:
+        """Everything that Stripe has told or would tell, oldest first; all orders."""
+        answer = await self.http.get(
+            f"{self.sim.stripe_url}/v1/events", params={"limit": 100}, headers={"Authorization": f"Bearer {STRIPE_KEY}"}
+        )
+        return list(reversed(answer.raise_for_status().json()["data"]))
+
+    async def tell(self, event: dict[str, Any] | bytes, *, secret: str = STRIPE_SECRET, late_s: float = 0) -> int:
+        """A webhook as Stripe sends it, signed `late_s` seconds ago; the gateway's answer."""
+        body = event if isinstance(event, bytes) else json.dumps(event).encode()
+        stamp = str(int(self.clock.now().timestamp() - late_s))
+        digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"Stripe-Signature": f"t={stamp},v1={digest}"}
+        return (await self.http.post(f"{self.gateway_url}/webhooks/stripe", content=body, headers=headers)).status_code
+
+    # ---- what happens by itself ----
+
+    async def during(self, work: Coroutine[Any, Any, Any] | Any) -> Any:
+        """`work`, while who dies is replaced."""
+
+        async def awaited() -> Any:
+            return await work
+
+        return await attended(awaited(), self.deaths)
+
+    async def settle(self) -> None:
+        """Relays, consumers, jobs and webhooks, one after the other, until nothing moves."""
+        for _ in range(ROUNDS):
+            if not await self.step():
+                return
+        raise AssertionError(f"still moving after {ROUNDS} rounds")
+
+    async def step(self) -> int:
+        """One round of everything; how much moved."""
+        nodes = list(self.nodes.values())
+        moved = sum([await self.during(node.relay()) for node in nodes])
+        moved += await self.consume()
+        moved += sum([await self.during(node.work()) for node in nodes])
+        return moved + await self.webhooks()
+
+    async def consume(self) -> int:
+        """Every consumer reads what there is."""
+        ends = await self.ends()
+        moved = 0
+        for name, node in self.nodes.items():
+            for _ in range(ROUNDS):
+                if node.read >= sum(ends[topic] for topic in READS[name]):
+                    break
+                moved += await self.during(node.consume())
+            else:
+                raise AssertionError(f"{name} does not get what there is")
+        return moved
+
+    async def webhooks(self) -> int:
+        """What the providers have to say, delayed repetitions included."""
+        report = await self.during(self.sim.client.webhooks.deliver(late=True))
+        return report.sent if report else 0
+
+    async def ends(self) -> dict[str, int]:
+        """Service -> events that its topic has ever had."""
+        wanted_ends = [
+            TopicPartition(topics.topic_of(name, self.topic_prefix), partition)
+            for name in self.nodes
+            for partition in range(topics.PARTITIONS)
+        ]
+        found = await self.log.end_offsets(wanted_ends)
+        return {
+            name: sum(found[place] for place in wanted_ends if place.topic.endswith(f".{name}.v1"))
+            for name in self.nodes
+        }
+
+    async def pass_time(self, **duration: float) -> None:
+        """Time goes by, for us and for the providers, and leases of the dead end."""
+        self.clock.advance(timedelta(**duration))
+        for node in self.nodes.values():
+            for table, statement in LEASES_END.items():
+                arguments = [self.clock.now()] if table == "operations" else []
+                await node.database.fetch(statement, *arguments)
+
+    # ---- what a test looks at ----
+
+    async def events(self, service: str) -> list[tuple[str, str]]:
+        """(id, type) of every event on a service's topic, repetitions included, in the order of partition and offset."""
+        name = topics.topic_of(service, self.topic_prefix)
+        places = [TopicPartition(name, partition) for partition in range(topics.PARTITIONS)]
+        ends = await self.log.end_offsets(places)
+        self.log.assign(places)
+        await self.log.seek_to_beginning(*places)
+        found: list[tuple[str, str]] = []
+        while len(found) < sum(ends.values()):
+            for records in (await self.log.getmany(*places, timeout_ms=1_000)).values():
+                for record in records:
+                    headers = dict(record.headers)
+                    found.append((headers["ce_id"].decode(), headers["ce_type"].decode().rpartition(".")[2]))
+        return found
+
+    async def rows(self, service: str, sql: str, *arguments: Any) -> list[Any]:
+        """Rows of a service's database."""
+        return list(await self.nodes[service].database.fetch(sql, *arguments))
+
+    async def value(self, service: str, sql: str, *arguments: Any) -> Any:
+        """The first value."""
+        return await self.nodes[service].database.fetchval(sql, *arguments)
+
+    async def available(self, sku: str) -> int:
+        return int(await self.value("inventory", "SELECT on_hand - reserved FROM stock WHERE sku = $1", sku))
+
+
+def wanted(request_id: str = "", **lines: int) -> service_pb2.CreateOrderRequest:
+    """A request for these SKUs in GBP, paid by an intent."""
+    return service_pb2.CreateOrderRequest(
+        request_id=request_id or new_id(),
+        lines=[service_pb2.CartLine(sku=sku, quantity=quantity) for sku, quantity in lines.items()],
+        currency="GBP",
+        email="ada@example.org",
+        shipping_address=ADDRESS,
+        payment_flow=orders_pb2.PAYMENT_FLOW_INTENT,
+    )
+
+
+async def refusal(call: Any) -> DomainError:
+    """The error that a call ends with."""
+    import grpc.aio
+
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error)
+    raise AssertionError("the call was not refused")
+
+
+@asynccontextmanager
+async def open_shop(
+    database: Callable[[str], Access], bootstrap: str, topic_prefix: str, **changes: Mapping[str, Any]
+) -> AsyncIterator[Shop]:
+    """Everything started; `changes` are settings by service."""
+    clock = ManualClock(datetime.now(UTC))
+    deaths: asyncio.Queue[Node] = asyncio.Queue()
+    async with AsyncExitStack() as stack:
+        settings = SimulatorSettings(
+            deliver=False, stripe_webhook_secret=STRIPE_SECRET, printful_webhook_secret=PRINTFUL_SECRET
+        )
+        sim = await stack.enter_async_context(serve(settings, SimulatorClock(lambda: clock.now().timestamp())))
+        at = dict(zip(SERVICES, ports.free_ports(len(SERVICES)), strict=True))
+        nodes = {}
+        for name, (settings_class, roles) in SERVICES.items():
+            values = _values(at, sim, bootstrap, topic_prefix)[name] | {"port": at[name], **changes.get(name, {})}
+            node_settings: Any = settings_for(settings_class, database(name).serving, **values)  # type: ignore[type-var]
+            nodes[name] = Node(name, node_settings, roles, clock, deaths.put_nowait)  # type: ignore[arg-type]
+            await nodes[name].start()
+            stack.push_async_callback(nodes[name].stop)
+        channels = {
+            name: await stack.enter_async_context(channel(f"{ports.HOST}:{at[name]}", TOKEN)) for name in SERVICES
+        }
+        gateway_url = await stack.enter_async_context(_gateway(channels, clock))
+        await sim.client.webhooks.configure(
+            stripe_url=f"{gateway_url}/webhooks/stripe", printful_url=f"{gateway_url}/webhooks/printful"
+        )
+        log = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+        await log.start()
+        stack.push_async_callback(log.stop)
+        yield Shop(
+            nodes=nodes,
+            clock=clock,
+            sim=sim,
+            gateway_url=gateway_url,
+            orders=OrdersServiceStub(channels["orders"]),
+            inventory=InventoryServiceStub(channels["inventory"]),
+            payments=PaymentsServiceStub(channels["payments"]),
+            topic_prefix=topic_prefix,
+            http=await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT_S)),
+            deaths=deaths,
+            log=log,
+        )
+
+
+def _values(at: Mapping[str, int], sim: RunningSimulators, bootstrap: str, prefix: str) -> dict[str, dict[str, Any]]:
+    place = {name: f"{ports.HOST}:{port}" for name, port in at.items()}
+    common = {"kafka_bootstrap": bootstrap, "topic_prefix": prefix, "pool_size": 8, "plumbing_retry_ms": 0}
+    return {
+        "orders": common
+        | {
+            "inventory_target": place["inventory"],
+            "payments_target": place["payments"],
+            "payable_ms": 1_800_000,
+            "payments_timeout_ms": 5_000,
+        },
+        "inventory": common | {"hold_ms": 600_000},
+        "payments": common
+        | {
+            "stripe_secret_key": STRIPE_KEY,
+            "stripe_api_base": sim.stripe_url,
+            "public_origin": "https://shop.test",
+            "provider_timeout_ms": 1_000,
+        },
+        "fulfillment": common
+        | {
+            "orders_target": place["orders"],
+            "inventory_target": place["inventory"],
+            "printful_token": "pf_test_onefold",
+            "printful_store_id": "1",
+            "printful_api_base": sim.printful_url,
+            "watch_every_ms": 3_600_000,
+        },
+    }
+
+
+@asynccontextmanager
+async def _gateway(channels: Mapping[str, Any], clock: ManualClock) -> AsyncIterator[str]:
+    """The gateway on a free port; its address."""
+    settings = GatewaySettings(
+        profile="test",
+        stripe_webhook_secret=STRIPE_SECRET,
+        printful_webhook_secret=PRINTFUL_SECRET,
+    )
+    gateway = Gateway(
+        settings=settings,
+        to_payments=payments_ingest(channels["payments"]),
+        to_fulfillment=fulfillment_ingest(channels["fulfillment"]),
+        clock=clock,
+        ready=lambda: True,
+    )
+    async with listening(build_app(gateway)) as url:
+        yield url
+    await gateway.to_payments.close()
+    await gateway.to_fulfillment.close()
