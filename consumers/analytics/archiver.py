@@ -56,19 +56,20 @@ class Archiver:
         """Archive until `stop`, then write what is left. Whatever breaks, it goes on from the files."""
         back_off = _BACK_OFF_S[0]
         with files.writing(self._settings.folder):
-            while not stop.is_set():
-                try:
-                    await self.run_once()
-                    back_off = _BACK_OFF_S[0]
-                except (KafkaError, OSError) as error:
-                    log.warning("archiver_retries", error=repr(error), pause_s=back_off)
-                    await self.close()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), back_off)
-                    back_off = min(2 * back_off, _BACK_OFF_S[1])
-            if self._kafka is not None:
-                await self.flush()
-            await self.close()
+            try:
+                while not stop.is_set():
+                    try:
+                        await self.run_once()
+                        back_off = _BACK_OFF_S[0]
+                    except (KafkaError, OSError) as error:
+                        log.warning("archiver_retries", error=repr(error), pause_s=back_off)
+                        await self.close()
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(stop.wait(), back_off)
+                        back_off = min(2 * back_off, _BACK_OFF_S[1])
+                await self._flush_at_last()
+            finally:
+                await self.close()
 
     def ready(self) -> bool:
         """Whether it is connected."""
@@ -113,6 +114,13 @@ class Archiver:
         if self._kafka is not None:
             offsets = {place: rows[-1].offset + 1 for place, rows in pending.items()}
             await asyncio.wait_for(self._kafka.commit(offsets), _TIMEOUT_S)
+
+    async def _flush_at_last(self) -> None:
+        """What cannot be written now comes again at the next start."""
+        try:
+            await self.flush()
+        except (KafkaError, OSError) as error:
+            log.warning("archiver_stops_unwritten", error=repr(error))
 
     async def close(self) -> None:
         """Leave Kafka and forget what was not written: it comes again."""

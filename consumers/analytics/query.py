@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 VIEWS: Final = Path(__file__).with_name("views.sql")
 MEMORY: Final = "512MB"  # more spills to a temporary folder
 
+# Without a zone, so that no machine's zone can shift a day.
+_IN_UTC: Final = "* REPLACE (event_time AT TIME ZONE 'UTC' AS event_time)"
+
 _EMPTY: Final = """
 SELECT NULL::VARCHAR AS topic, NULL::INTEGER AS partition, NULL::BIGINT AS "offset", NULL::VARCHAR AS event_id,
-       NULL::VARCHAR AS type, NULL::TIMESTAMPTZ AS event_time, NULL::VARCHAR AS key, NULL::VARCHAR AS body,
+       NULL::VARCHAR AS type, NULL::TIMESTAMP AS event_time, NULL::VARCHAR AS key, NULL::VARCHAR AS body,
        NULL::VARCHAR AS problem
  WHERE false
 """
@@ -58,15 +61,13 @@ def ask(sql: str, folder: Path) -> Answer:
 def _open(folder: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    connection = duckdb.connect(
-        config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false", "TimeZone": "UTC"}
-    )
+    connection = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
     pattern = "topic=*/day=*/*.parquet"
     if next(folder.glob(pattern), None) is None:
         source = _EMPTY
     else:
         path = str(folder / pattern).replace("'", "''")
-        source = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
+        source = f"SELECT {_IN_UTC} FROM read_parquet('{path}', hive_partitioning = false)"
     connection.execute(f"CREATE VIEW archive AS {source}")
     connection.execute(VIEWS.read_text())
     return connection

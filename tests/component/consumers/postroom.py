@@ -75,7 +75,7 @@ class Postroom:
                 line=2, sku="SHIRT", name="Shirt", quantity=1, unit_price=money(2_000), line_total=money(2_000)
             ),
         ]
-        values = {
+        values: dict[str, Any] = {
             "number": "7K3M-92QXTF",
             "shipping_address": common_pb2.Address(name=name),
             "lines": lines,
@@ -113,7 +113,7 @@ class Postroom:
 
 @asynccontextmanager
 async def open_postroom(settings: EmailsSettings, sink: SmtpSink, clock: ManualClock) -> AsyncIterator[Postroom]:
-    servicer = OrdersServicer()
+    servicer = OrdersServicer()  # type: ignore[abstract]
     add = service_grpc.add_OrdersServiceServicer_to_server
     async with open_database(settings) as database, serving(settings, {add: servicer}) as channel:
         jobs = EmailsJobs(database, settings, clock, Orders(channel, timeout_s=2))
@@ -129,7 +129,7 @@ def processing(order_id: str) -> Message:
 
 
 def shipped(order_id: str, **changes: Any) -> Message:
-    values = {
+    values: dict[str, Any] = {
         "carrier": "Royal Mail",
         "tracking_number": "RM123",
         "tracking_url": "https://track.example/RM123",

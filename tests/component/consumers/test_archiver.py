@@ -1,0 +1,191 @@
+"""Every event of Kafka is archived exactly once, whatever crashes when (R-5.5)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.analytics import files, parquet, query
+from consumers.analytics.archiver import GROUP, ArchiveMismatch, Archiver
+from consumers.analytics.config import AnalyticsSettings
+from services.chassis.clock import SystemClock
+from services.chassis.testing import wait_until
+from tests.component.consumers import records
+from tests.component.consumers.records import FakeRecord, produce, record
+
+pytestmark = pytest.mark.requirement("R-5.5")
+
+ORDERS = "onefold.orders.v1"
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> AnalyticsSettings:
+    return AnalyticsSettings.model_validate(
+        {
+            "profile": "test",
+            "kafka_bootstrap": kafka_bootstrap,
+            "topic_prefix": topic_prefix,
+            "folder": tmp_path / "archive",
+            "flush_ms": 3_600_000,
+        }
+    )
+
+
+@asynccontextmanager
+async def archiving(settings: AnalyticsSettings) -> AsyncIterator[Archiver]:
+    """An archiver that dies at the end: what it has not written is lost."""
+    archiver = Archiver(settings, SystemClock())
+    try:
+        yield archiver
+    finally:
+        await archiver.close()
+
+
+def some(orders: int) -> list[FakeRecord]:
+    """Three events of each order, on three days and in two topics."""
+    return [
+        record(message, key=f"o{number}", days=days)
+        for number in range(orders)
+        for message, days in (
+            (records.created(f"o{number}"), 0),
+            (records.order_event("OrderConfirmed", f"o{number}"), 1),
+            (records.captured(f"o{number}", 1_000), 2),
+        )
+    ]
+
+
+async def take(archiver: Archiver, wanted: int) -> None:
+    """Poll until `wanted` records are in memory."""
+    got = 0
+
+    async def enough() -> bool:
+        nonlocal got
+        got += await archiver.run_once()
+        return got >= wanted
+
+    await wait_until(enough, within=15)
+    assert got == wanted
+
+
+def count(settings: AnalyticsSettings) -> tuple[int, int]:
+    """All rows of the archive, and the different events among them."""
+    ((rows, events),) = query.ask("SELECT count(*), count(DISTINCT event_id) FROM archive", settings.folder).rows
+    return rows, events
+
+
+async def committed(settings: AnalyticsSettings) -> int:
+    """Sum of the offsets that Kafka remembers for the topic of orders."""
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, group_id=f"{settings.topic_prefix}{GROUP}", enable_auto_commit=False
+    )
+    await reader.start()
+    try:
+        places = [TopicPartition(f"{settings.topic_prefix}{ORDERS}", partition) for partition in range(8)]
+        return sum([await reader.committed(place) or 0 for place in places])
+    finally:
+        await reader.stop()
+
+
+async def test_it_goes_on_from_its_files_whatever_kafka_remembers(settings: AnalyticsSettings) -> None:
+    events = some(20)
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, events)
+    async with archiving(settings) as first:
+        await take(first, 60)
+        assert list(files.scan(settings.folder)) == []
+    async with archiving(settings) as second:  # the first wrote nothing: everything comes again
+        await take(second, 60)
+        await second.flush()
+    assert count(settings) == (60, 60)
+    assert await committed(settings) == 40
+    async with archiving(settings.model_copy(update={"topic_prefix": settings.topic_prefix})) as third:
+        await third.run_once()
+        reset = dict.fromkeys(third._kafka.assignment(), 0)  # type: ignore[union-attr]
+        await third._kafka.commit(reset)  # type: ignore[union-attr]
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, some(1))
+    async with archiving(settings) as last:
+        await take(last, 3)
+        await last.flush()
+    assert count(settings) == (63, 63)
+
+
+@pytest.mark.parametrize("dies_at", ["the second file", "the commit"])
+async def test_a_crash_at_any_point_loses_and_doubles_nothing(
+    settings: AnalyticsSettings, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, some(10))
+    async with archiving(settings) as dying:
+        await take(dying, 30)
+        with monkeypatch.context() as crash, pytest.raises(PowerCut):
+            if dies_at == "the commit":
+                crash.setattr(AIOKafkaConsumer, "commit", _cut)
+            else:
+                crash.setattr(parquet, "put_in_place", _cut_after(3, files.put_in_place))
+            await dying.flush()
+    archived, _ = count(settings)
+    assert archived == 30 if dies_at == "the commit" else 0 < archived < 30
+    with files.writing(settings.folder):
+        assert not list(settings.folder.rglob(f"*{files.UNFINISHED}"))
+    async with archiving(settings) as next_one:
+        await take(next_one, 30 - archived) if archived < 30 else await next_one.run_once()
+        await next_one.flush()
+    assert count(settings) == (30, 30)
+
+
+async def test_it_writes_by_size_and_by_time_and_when_it_is_asked_to_stop(settings: AnalyticsSettings) -> None:
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, some(2))
+    by_size = settings.model_copy(update={"flush_events": 1})
+    async with archiving(by_size) as archiver:
+        await take(archiver, 6)
+        assert count(settings) == (6, 6)
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, some(1))
+    archiver = Archiver(settings, SystemClock())
+    stop = asyncio.Event()
+    running = asyncio.create_task(archiver.run(stop))
+    await wait_until(lambda: archiver._pending, within=15)
+    assert archiver.ready()
+    stop.set()
+    await running
+    assert count(settings) == (9, 9)
+    await produce(settings.kafka_bootstrap, settings.topic_prefix, some(1))
+    by_time = settings.model_copy(update={"flush_ms": 1})
+    async with archiving(by_time) as archiver:
+
+        async def is_written() -> bool:
+            await archiver.run_once()
+            return count(settings) == (12, 12)
+
+        await wait_until(is_written, within=15)
+
+
+async def test_an_archive_of_another_kafka_is_refused(settings: AnalyticsSettings) -> None:
+    settings.folder.mkdir()
+    rows = [records.row(records.created("o"), key="o", offset=1_000)]
+    parquet.write(settings.folder, rows)
+    async with archiving(settings) as archiver:
+        with pytest.raises(ArchiveMismatch, match="ends at 1001"):
+            await archiver.run_once()
+
+
+class PowerCut(Exception):
+    pass
+
+
+async def _cut(*_: Any) -> None:
+    raise PowerCut
+
+
+def _cut_after(times: int, really: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    done = 0
+
+    def cut(unfinished: Path, path: Path) -> None:
+        nonlocal done
+        done += 1
+        if done > times:
+            raise PowerCut
+        really(unfinished, path)
+
+    return cut
