@@ -10,6 +10,8 @@ from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
 from services.payments.config import PaymentsSettings
+from services.payments.messages import begin_of
+from services.payments.usecases import attempts
 from tests.component.payments.counter import Counter, cancellation, open_counter
 
 
@@ -163,3 +165,16 @@ def _request(order_id: str) -> service_pb2.CreatePaymentRequest:
     request = service_pb2.CreatePaymentRequest(request_id="lost", order_id=order_id, flow=payments_pb2.FLOW_INTENT)
     request.due.amount_minor, request.due.currency = 1_000, "USD"
     return request
+
+
+@pytest.mark.requirement("R-1.4", "R-1.6", "S-15")
+async def test_what_was_planned_when_the_process_died_is_finished_by_the_next(counter: Counter) -> None:
+    order_id = new_id()
+    request = _request(order_id)
+    await attempts.begin(counter.database, counter.context, [begin_of(request, counter.context.provider)])
+    assert (await counter.sim.client.stripe.ledger(order_id)).intents == []
+    await counter.settle_operations()
+    (intent,) = (await counter.sim.client.stripe.ledger(order_id)).intents
+    again = await counter.stub.CreatePayment(request, timeout=5.0)
+    assert (again.attempt.provider_object_id, again.client_secret) == (intent.id, intent.client_secret)
+    assert await counter.names(order_id) == ["PaymentCreated"]

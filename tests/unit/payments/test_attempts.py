@@ -213,6 +213,7 @@ STORIES: list[list[Any]] = [
         DisputeSeen(at(6), "dp_1", "pi_1", DUE, DisputeState.OPEN, withdrawn=False),
         DisputeSeen(at(9), "dp_1", "pi_1", DUE, DisputeState.WON),
     ],
+    [seen(AttemptState.SUCCEEDED, 5), seen(AttemptState.PROCESSING, 7), failed(8)],  # later by another clock
 ]
 
 
