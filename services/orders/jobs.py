@@ -3,18 +3,22 @@
 Why: what nobody asks for any more must still come to an end.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.chassis import idempotency
 from services.chassis.clock import Clock
-from services.chassis.db import Database
+from services.chassis.db import Database, is_broken_plumbing
+from services.chassis.incidents import Incident, open_incidents
 from services.chassis.jobs import Job
 from services.chassis.partitions import keep_partitions
+from services.chassis.telemetry import get_logger
 from services.orders.config import OrdersSettings
 from services.orders.store import reading
 from services.orders.usecases.completing import Completer
 from services.orders.usecases.deadlines import tick_orders
 from services.orders.usecases.facts import CONSUMER
+
+log = get_logger(__name__)
 
 
 class OrdersJobs:
@@ -50,7 +54,22 @@ class OrdersJobs:
         due = await reading.due(self._database, now, CONSUMER, self._settings.deadlines_batch_max)
         if not due:
             return 0
-        return await self._database.run(lambda tx: tick_orders(tx, due, now, self._settings.policies))
+        return await self._tick(due, now)
+
+    async def _tick(self, due: list[tuple[str, int]], now: datetime) -> int:
+        """All in one transaction, or one by one where one of them fails the others; that one is an incident."""
+        try:
+            return await self._database.run(lambda tx: tick_orders(tx, due, now, self._settings.policies))
+        except Exception as error:
+            if is_broken_plumbing(error):
+                raise
+            if len(due) == 1:
+                order_id, _ = due[0]
+                log.exception("deadline_failed", order_id=order_id)
+                failed = Incident("deadline_failed", order_id, now, order_id=order_id)
+                await self._database.run(lambda tx: open_incidents(tx, [failed]))
+                return 0
+        return sum([await self._tick([each], now) for each in due])
 
     async def purge(self) -> int:
         """Delete request ids that ended a day ago; the order itself knows its request for ever (S-5)."""

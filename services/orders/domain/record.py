@@ -12,11 +12,12 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from services.orders.domain.order import Order
 
 Record = dict[str, Any]
+_PLAIN: Final = frozenset((str, int, bool, type(None)))
 
 
 def to_record(order: Order) -> Record:
@@ -32,15 +33,19 @@ def from_record(record: Record) -> Order:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple):
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
         return [_encode(item) for item in value]
-    if is_dataclass(value):
-        return {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
-    return value
+    if is_dataclass(kind):
+        return {name: _encode(getattr(value, name)) for name in _names(kind)}
+    return value.value if isinstance(value, Enum) else value.isoformat()
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from services.chassis import idempotency
-from services.chassis.db import Database
+from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.errors import DependencyUnavailable, DomainError
 from services.chassis.idempotency import FAILED, Claim, Request, Step
 from services.chassis.telemetry import get_logger
@@ -51,14 +51,26 @@ class Completer:
             lambda tx: idempotency.take_over(tx, METHOD, PHASES, self._batch_max, lease=self._lease)
         )
         hopeless = [claim for claim in taken if claim.phase == CLAIMED and claim.fence > self._tries_max]
-        going_on = [Standing(self._command_of(claim.request), claim) for claim in taken if claim not in hopeless]
-        ended = await self._undo(hopeless) + await self._go_on(going_on)
+        ended = await self._undo(hopeless) + await self._go_on([claim for claim in taken if claim not in hopeless])
         if taken:
             log.info("requests_completed", taken=len(taken), ended=ended)
         return ended
 
-    async def _go_on(self, standings: Sequence[Standing]) -> int:
+    async def _go_on(self, claims: Sequence[Claim]) -> int:
+        """Together, or one by one where one of them fails the others; that one is undone after its last try."""
+        try:
+            return await self._complete(claims)
+        except Exception as error:
+            if is_broken_plumbing(error) or not claims:
+                raise
+            if len(claims) == 1:
+                log.exception("request_not_completed", order_id=claims[0].subject)
+                return 0
+        return sum([await self._go_on([claim]) for claim in claims])
+
+    async def _complete(self, claims: Sequence[Claim]) -> int:
         """Phase 2 again, then 3, then 4; what cannot go on now waits for its next lease."""
+        standings = [Standing(self._command_of(claim.request), claim) for claim in claims]
         results = await self._placing.finish(standings) if standings else []
         placed = [result for result in results if isinstance(result, Placed)]
         refused = sum(isinstance(r, DomainError) and not isinstance(r, DependencyUnavailable) for r in results)

@@ -107,10 +107,9 @@ class Paying:
         kept = await idempotency.advance(tx, [_step(answer) for answer in answers])
         ours = [answer for answer, is_ours in zip(answers, kept, strict=True) if is_ours]
         objects = {answer.object_id: answer.order_id for answer in ours if answer.object_id}
-        if objects:
-            await roots.lock_only(tx, objects.values())
-            await roots.add_objects(tx, objects, self._clock.now())
         undone = [answer for answer in ours if answer.refusal is not None]
+        await roots.lock_only(tx, [*objects.values(), *(answer.order_id for answer in undone)])
+        await roots.add_objects(tx, objects, self._clock.now())
         if undone:
             await cancel_orders(tx, [_undo(answer) for answer in undone], self._clock.now(), self._policies)
         return kept
