@@ -16,7 +16,8 @@ from aiokafka.errors import KafkaError, for_code
 from consumers.analytics import files, parquet
 from consumers.analytics.compaction import Compaction
 from consumers.analytics.config import AnalyticsSettings
-from consumers.analytics.rows import TOPICS, Row, row_of
+from consumers.analytics.events import TOPICS
+from consumers.analytics.rows import Row, row_of
 from services.chassis.clock import Clock
 from services.chassis.telemetry import counter, gauge, get_logger
 

@@ -10,19 +10,9 @@ from datetime import UTC, date, datetime
 from typing import Protocol
 
 from google.protobuf.json_format import MessageToJson
-from onefold.fulfillment.v1 import fulfillment_events_pb2
-from onefold.inventory.v1 import inventory_events_pb2
-from onefold.orders.v1 import orders_events_pb2
-from onefold.payments.v1 import payments_events_pb2
 
 from services.chassis.consumer.records import read
 from services.chassis.inbox import IncomingEvent, Undecodable, decode
-
-# Importing them makes their types known to `decode`.
-TOPICS = tuple(
-    module.DESCRIPTOR.package
-    for module in (orders_events_pb2, payments_events_pb2, inventory_events_pb2, fulfillment_events_pb2)
-)
 
 _ROW_BYTES = 500  # what a row costs besides its payload and JSON
 

@@ -1,0 +1,38 @@
+"""`onefold analytics`: questions about the archive of all events.
+
+Why: whoever runs the shop asks without knowing where the files are, and nothing that sells waits for the answer.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumers.analytics import query
+from ops.local.environment import current
+
+PIPED_WIDTH: Final = 250
+
+
+def analytics(
+    question: Annotated[str, typer.Argument(help="What to ask; without it, what can be asked.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="The archive; by default that of the local stack.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows.")] = 100,
+) -> None:
+    """Ask the archive: orders by day, revenue, refunds, stock, funnel. Times are in UTC, amounts in minor units."""
+    if not question:
+        typer.echo("\n".join(query.names()))
+        return
+    archive = folder or Path(current().get("ONEFOLD_ANALYTICS_FOLDER", ".onefold/analytics"))
+    try:
+        answer = query.query(question, archive, limit=limit)
+    except query.UnknownQuestion as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    table = Table(*answer.columns, box=None, header_style="bold")
+    for row in answer.rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    console = Console(highlight=False)
+    console.print(table, width=console.width if console.is_terminal else PIPED_WIDTH, crop=False)
