@@ -14,6 +14,7 @@ from services.chassis.operations import OperationRunner
 from services.chassis.partitions import KEEP_DAYS, keep_partitions
 from services.fulfillment import domain, usecases
 from services.fulfillment.config import FulfillmentSettings
+from services.fulfillment.events import CONSUMER
 from services.fulfillment.store import fulfillments, webhooks
 
 PURGE_BATCH: Final = 1_000
@@ -53,7 +54,7 @@ class FulfillmentJobs:
 
     async def prepare(self) -> int:
         """Queued fulfilments whose time has come."""
-        return await usecases.prepare(self._database, self._context, self._reader, self._limit)
+        return await usecases.prepare(self._database, self._context, self._reader, CONSUMER, self._limit)
 
     async def run_operations(self) -> int:
         """Calls to the provider that are due."""
@@ -65,7 +66,7 @@ class FulfillmentJobs:
 
     async def try_again(self) -> int:
         """Failed calls whose next try is due."""
-        order_ids = await fulfillments.to_try(self._database, self._context.clock.now(), self._limit)
+        order_ids = await fulfillments.to_try(self._database, CONSUMER, self._context.clock.now(), self._limit)
         steps = [usecases.Step(order_id, domain.TimePassed()) for order_id in order_ids]
         if steps:
             await self._database.run(lambda tx: usecases.apply(tx, self._context, steps))

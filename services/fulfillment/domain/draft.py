@@ -113,11 +113,12 @@ class Draft:
         self.change(answered=(*self.fulfillment.answered, request_id))
 
     def plan(self, kind: Kind, *, reference: int, object_id: str = "") -> None:
-        """Plan a call to the provider."""
+        """Plan a call to the provider; one about another object leaves the time of the present one alone."""
         root = self.fulfillment
         number = root.planned + 1
         self.operations.append(OperationPlan(kind, number, reference, object_id))
-        self.change(planned=number, operations=(*root.operations, Operation(kind, number)), next_try_at=None)
+        next_try_at = None if reference == root.number else root.next_try_at
+        self.change(planned=number, operations=(*root.operations, Operation(kind, number)), next_try_at=next_try_at)
 
     def end_operation(self, kind: Kind, number: int) -> bool:
         """Forget an operation that ended; false when it was not under way."""

@@ -95,6 +95,7 @@ class OperationEnded:
     """An operation SUCCEEDED or FAILED.
 
     `absent`: it was certainly never executed, by the journal's word or by look-ups (S-15); it may be planned anew.
+    `reference`: number of the object that it was about; 0 means the present one.
     """
 
     kind: Kind
@@ -104,6 +105,7 @@ class OperationEnded:
     code: str = ""
     reason: str = ""
     absent: bool = False
+    reference: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,16 +126,20 @@ def _failed(draft: Draft, reason: str) -> None:
 
 def _stray(draft: Draft, sight: ObjectSeen) -> None:
     """An object of an earlier round, or one that appeared after its absence was proved: it must not ship (S-10)."""
-    if sight.state is ProviderState.CANCELED or draft.fulfillment.operations:
+    if sight.state is ProviderState.CANCELED:
         return
     draft.raise_incident("stray_object", sight.object_id, state=sight.state)
-    if sight.state in (ProviderState.IN_PROCESS, ProviderState.FULFILLED):
+    cancelling = any(operation.kind is Kind.CANCEL for operation in draft.fulfillment.operations)
+    if cancelling or sight.state in (ProviderState.IN_PROCESS, ProviderState.FULFILLED):
         return
     draft.plan(Kind.CANCEL, reference=sight.number, object_id=sight.object_id)
 
 
 def _cancel_in_vain(draft: Draft, end: OperationEnded) -> None:
-    if not end.absent:
+    if end.reference not in (0, draft.fulfillment.number):
+        # A stray of an earlier round: it says nothing about what can be stopped of the present one.
+        draft.raise_incident("stray_object_not_cancelled", code=end.code, reason=end.reason)
+    elif not end.absent:
         cancel_refused(draft, end.reason)
     elif not draft.try_later():
         # Orders waits for the answer, so it goes on trying, at the longest pause, and a person is told.

@@ -60,8 +60,9 @@ class PrintfulProvider:
             order = webhook["data"]["order"]
             object_id, external_id = str(order["id"]), str(order.get("external_id") or "")
             kind = str(webhook["type"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Malformed(str(error)) from error
+            _storable(f"{kind}{object_id}{external_id}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise Malformed(type(error).__name__) from error
         content = {key: value for key, value in webhook.items() if key != "retries"}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
         return Hint(kind, object_id, external_id, digest.digest())
@@ -155,13 +156,16 @@ class PrintfulProvider:
 
     def read_object(self, answer: Mapping[str, Any], at: datetime) -> ObjectSeen:
         """The sight that an answer of `send`, `look_up` or `fetch` shows; an unknown word counts as being made."""
-        lines = {item["id"]: (int(item["external_id"]), str(item["sku"])) for item in answer["items"]}
+        # Somebody may have added items at Printful by hand: they are no lines of ours.
+        ours = [item for item in answer["items"] if str(item["external_id"]).isdecimal()]
+        lines = {item["id"]: (int(item["external_id"]), str(item["sku"])) for item in ours}
+        parcels = [_shipment(parcel, lines, at) for parcel in answer["parcels"]]
         return ObjectSeen(
             object_id=str(answer["id"]),
             number=int(str(answer["external_id"]).rsplit("-", 1)[1]),
             state=_STATES.get(answer["status"], ProviderState.IN_PROCESS),
-            shipments=tuple(_shipment(parcel, lines, at) for parcel in answer["parcels"]),
-            reason=str(answer.get("error") or ""),
+            shipments=tuple(parcel for parcel in parcels if parcel.lines),
+            reason=_text(answer.get("error")),
         )
 
     async def close(self) -> None:
@@ -218,18 +222,32 @@ def _message(body: Any) -> str:
     return str(error.get("message", "")) if isinstance(error, dict) else ""
 
 
+def _text(value: Any) -> str:
+    """What Printful says in words, as PostgreSQL can hold it (F-32)."""
+    return str(value or "").replace("\0", "")
+
+
+def _storable(text: str) -> None:
+    """Raises ValueError for what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs (F-32)."""
+    if "\0" in text:
+        raise ValueError("NUL")
+    text.encode()
+
+
 def _shipment(parcel: Mapping[str, Any], lines: Mapping[int, tuple[int, str]], at: datetime) -> SeenShipment:
     units = tuple(
-        LineQuantity(*lines[item["order_item_id"]], int(item["quantity"])) for item in parcel["shipment_items"]
+        LineQuantity(*lines[item["order_item_id"]], int(item["quantity"]))
+        for item in parcel["shipment_items"]
+        if item["order_item_id"] in lines
     )
     sent_at = parcel.get("shipped_at")
     return SeenShipment(
         provider_id=str(parcel["id"]),
         state=_shipment_state(parcel),
         lines=units,
-        carrier=str(parcel.get("carrier") or ""),
-        tracking_number=str(parcel.get("tracking_number") or ""),
-        tracking_url=str(parcel.get("tracking_url") or ""),
+        carrier=_text(parcel.get("carrier")),
+        tracking_number=_text(parcel.get("tracking_number")),
+        tracking_url=_text(parcel.get("tracking_url")),
         sent_at=datetime.fromisoformat(sent_at) if sent_at else at,
     )
 

@@ -69,20 +69,28 @@ SELECT id, order_id, provider_id, place, state, lines, carrier, tracking_number,
 ON CONFLICT (id) DO UPDATE SET state = excluded.state
 """
 
-_TO_PREPARE: Final = """
-SELECT order_id::text, recipient::text FROM fulfillments
- WHERE next_try_at <= $1 AND state = 'QUEUED' ORDER BY next_try_at LIMIT $2
+# An event of the order that waits parked may be its cancellation: nothing new is begun before it was heard (S-27).
+_NOT_PARKED: Final = "NOT EXISTS (SELECT FROM parked_keys p WHERE p.consumer = $3 AND p.key = f.order_id::text)"
+
+# A call that is still under way (the cancel of an earlier round's object) goes first.
+_TO_PREPARE: Final = f"""
+SELECT order_id::text, recipient::text FROM fulfillments f
+ WHERE next_try_at <= $1 AND state = 'QUEUED' AND {_NOT_PARKED}
+   AND NOT EXISTS (SELECT FROM operations o WHERE o.subject = f.order_id::text AND o.settled_at IS NULL)
+ ORDER BY next_try_at LIMIT $2
 """
 
 # Calls that failed and wait for their next try; QUEUED ones are prepared first.
-_TO_TRY: Final = """
-SELECT order_id::text FROM fulfillments
- WHERE next_try_at <= $1 AND state <> 'QUEUED' ORDER BY next_try_at LIMIT $2
+_TO_TRY: Final = f"""
+SELECT order_id::text FROM fulfillments f
+ WHERE next_try_at <= $1 AND state <> 'QUEUED' AND {_NOT_PARKED} ORDER BY next_try_at LIMIT $2
 """
 
 _TO_WATCH: Final = "SELECT order_id::text FROM fulfillments WHERE watch_at <= $1 ORDER BY watch_at LIMIT $2"
 
 _WATCH_LATER: Final = "UPDATE fulfillments SET watch_at = $2 WHERE order_id = $1 AND watch_at IS NOT NULL"
+
+_LOCK_RECIPIENT: Final = "SELECT recipient::text FROM fulfillments WHERE order_id = $1 FOR NO KEY UPDATE"
 
 _SAVE_RECIPIENT: Final = "UPDATE fulfillments SET recipient = $2 WHERE order_id = $1"
 
@@ -118,15 +126,18 @@ async def save(
         await tx.execute(_SAVE_SHIPMENTS, json.dumps(shipments))
 
 
-async def to_prepare(db: Database, now: datetime, limit: int) -> list[tuple[str, dict[str, str] | None]]:
-    """Queued orders whose time has come, with an operator's recipient where there is one; takes no lock."""
-    rows = await db.fetch(_TO_PREPARE, now, limit)
-    return [(row["order_id"], json.loads(row["recipient"]) if row["recipient"] else None) for row in rows]
+async def to_prepare(db: Database, consumer: str, now: datetime, limit: int) -> list[tuple[str, dict[str, str] | None]]:
+    """Queued orders whose time has come, with an operator's recipient where there is one; takes no lock.
+
+    Neither this nor `to_try` gives orders whose events `consumer` has parked (S-27).
+    """
+    rows = await db.fetch(_TO_PREPARE, now, limit, consumer)
+    return [(row["order_id"], _recipient(row["recipient"])) for row in rows]
 
 
-async def to_try(db: Database, now: datetime, limit: int) -> list[str]:
+async def to_try(db: Database, consumer: str, now: datetime, limit: int) -> list[str]:
     """Orders whose failed call is due again; takes no lock."""
-    return [row["order_id"] for row in await db.fetch(_TO_TRY, now, limit)]
+    return [row["order_id"] for row in await db.fetch(_TO_TRY, now, limit, consumer)]
 
 
 async def to_watch(db: Database, now: datetime, limit: int) -> list[str]:
@@ -139,9 +150,19 @@ async def watch_later(tx: Transaction, order_id: str, at: datetime) -> None:
     await tx.execute(_WATCH_LATER, order_id, at)
 
 
+async def lock_recipient(tx: Transaction, order_id: str) -> dict[str, str] | None:
+    """Lock the root; an operator's correction of the address as it is now."""
+    return _recipient(await tx.fetchval(_LOCK_RECIPIENT, order_id))
+
+
 async def save_recipient(tx: Transaction, order_id: str, recipient: Mapping[str, str]) -> None:
     """Keep an operator's correction of the address."""
     await tx.execute(_SAVE_RECIPIENT, order_id, json.dumps(dict(recipient)))
+
+
+def _recipient(text: str | None) -> dict[str, str] | None:
+    corrected: dict[str, str] | None = json.loads(text) if text else None
+    return corrected
 
 
 async def _with_parts(db: Database | Transaction, roots: Sequence[asyncpg.Record]) -> dict[str, Fulfillment]:

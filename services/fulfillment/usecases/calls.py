@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.chassis.db import Transaction
-from services.chassis.operations import ABSENT, Operation, OperationState, ProviderCall
+from services.chassis.operations import ABSENT, Declined, Operation, OperationState, ProviderCall, Retryable
 from services.fulfillment import domain
 from services.fulfillment.store import fulfillments
 from services.fulfillment.usecases.decisions import Context, Step, decide
@@ -27,8 +27,11 @@ class Call:
         self._context = context
 
     async def send(self, operation: Operation) -> dict[str, Any]:
-        """Ask the provider."""
-        return await self._context.provider.send(operation)
+        """Ask the provider. What it certainly did not execute has ended: when to try anew is the domain's (R-4.7)."""
+        try:
+            return await self._context.provider.send(operation)
+        except Retryable as error:
+            raise Declined(ABSENT, str(error)) from error
 
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:
         """Find out what became of it."""
@@ -50,5 +53,6 @@ class Call:
             code=operation.error_code,
             reason=operation.error,
             absent=operation.error_code == ABSENT,
+            reference=operation.parameters["reference"],
         )
         await decide(tx, self._context, [Step(operation.subject, end, operation.id)], {operation.subject: root})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.chassis.db import Database
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.errors import DomainError, NotFound
 from services.fulfillment import domain
 from services.fulfillment.providers.base import Draft, Item, NotShippable, Recipient
@@ -45,13 +45,22 @@ class OrderReader(Protocol):
         """SKU -> the provider's variant id, for those that have one."""
 
 
-async def prepare(database: Database, context: Context, reader: OrderReader, limit: int) -> int:
-    """Plan the create of queued fulfilments whose time has come; returns how many were looked at."""
-    waiting = await fulfillments.to_prepare(database, context.clock.now(), limit)
+async def prepare(database: Database, context: Context, reader: OrderReader, consumer: str, limit: int) -> int:
+    """Plan the create of queued fulfilments whose time has come; returns how many were looked at.
+
+    Orders whose events `consumer` has parked wait. Raises what is broken plumbing: it says nothing about an order.
+    """
+    waiting = await fulfillments.to_prepare(database, consumer, context.clock.now(), limit)
     roots = await fulfillments.read(database, [order_id for order_id, _ in waiting])
     for order_id, recipient in waiting:
         step = await _prepared(context, reader, roots[order_id], recipient)
-        await database.run(lambda tx, step=step: apply(tx, context, [step]))  # type: ignore[misc]
+
+        async def body(tx: Transaction, step: Step = step, used: Mapping[str, str] | None = recipient) -> None:
+            # An operator may have corrected the address after it was read: then it is prepared anew.
+            if await fulfillments.lock_recipient(tx, step.order_id) == used:
+                await apply(tx, context, [step])
+
+        await database.run(body)
     return len(waiting)
 
 
@@ -65,7 +74,11 @@ async def _prepared(
         details = await reader.order(root.order_id)
         variants = await reader.variant_ids(skus, provider.variant_key)
     except DomainError as error:
+        if is_broken_plumbing(error):
+            raise
         return Step(root.order_id, domain.NotPrepared(error.message, for_person=isinstance(error, NotFound)))
+    if strange := [unit.line for unit in root.lines if unit.line not in details.lines]:
+        return Step(root.order_id, domain.NotPrepared(f"orders knows no line {strange[0]}", for_person=True))
     if missing := [sku for sku in skus if sku not in variants]:
         return Step(root.order_id, domain.NotPrepared(f"missing_variant: {', '.join(missing)}", for_person=True))
     corrected = Recipient(**recipient, email=details.recipient.email) if recipient else details.recipient

@@ -5,8 +5,10 @@ Why: a webhook may be forged, late, doubled or lost; the object at the provider 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
-from services.chassis.db import Database, Transaction
+from services.chassis import incidents
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.operations import Retryable, Unknown
 from services.chassis.telemetry import get_logger
 from services.fulfillment import domain
@@ -15,6 +17,9 @@ from services.fulfillment.store.webhooks import StoredWebhook
 from services.fulfillment.usecases.decisions import Context, Step, apply
 
 log = get_logger(__name__)
+
+NOT_APPLIED: Final = "provider_object_not_applied"
+_TRIES: Final = 3
 
 
 async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool]:
@@ -35,7 +40,7 @@ async def apply_hints(database: Database, context: Context, limit: int) -> int:
     done = 0
     for (source, external_id), hashes in by_object.items():
         order_id = context.provider.order_of(external_id)
-        outcome = await _refresh(database, context, order_id, external_id) if order_id else "unknown"
+        outcome = await _try(database, context, order_id, external_id) if order_id else "unknown"
         if outcome:
             await _mark(database, context, source, hashes, outcome)
             done += len(hashes)
@@ -47,13 +52,27 @@ async def watch(database: Database, context: Context, limit: int) -> int:
     now = context.clock.now()
     order_ids = await fulfillments.to_watch(database, now, limit)
     for order_id, root in (await fulfillments.read(database, order_ids)).items():
-        await _refresh(database, context, order_id, context.provider.external_id(order_id, root.number))
+        await _try(database, context, order_id, context.provider.external_id(order_id, root.number))
 
         async def later(tx: Transaction, order_id: str = order_id) -> None:
             await fulfillments.watch_later(tx, order_id, now + context.watch_every)
 
         await database.run(later)
     return len(order_ids)
+
+
+async def _try(database: Database, context: Context, order_id: str, external_id: str) -> str:
+    """One object that cannot be taken in is shown to a person and does not hold up the others (R-5.6)."""
+    try:
+        return await _refresh(database, context, order_id, external_id)
+    except Exception as error:
+        if is_broken_plumbing(error):
+            raise
+        log.exception("provider_object_not_applied", order_id=order_id, external_id=external_id)
+        details = {"external_id": external_id, "error": type(error).__name__}
+        seen = incidents.Incident(NOT_APPLIED, external_id, context.clock.now(), order_id, details)
+        await database.run(lambda tx: incidents.open_incidents(tx, [seen]))
+        return "unknown"
 
 
 async def _refresh(database: Database, context: Context, order_id: str, external_id: str) -> str:
@@ -86,6 +105,3 @@ async def _mark(database: Database, context: Context, source: str, hashes: list[
         await webhooks.mark(tx, source, hashes, context.clock.now(), outcome)
 
     await database.run(body)
-
-
-_TRIES = 3

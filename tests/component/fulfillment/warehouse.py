@@ -18,7 +18,7 @@ from onefold.orders.v1 import orders_events_pb2 as orders_pb2
 
 from services.chassis.clock import ManualClock
 from services.chassis.db import Database
-from services.chassis.errors import DependencyUnavailable
+from services.chassis.errors import DependencyUnavailable, Overloaded
 from services.chassis.operations import OperationRunner
 from services.chassis.testing import hear, incoming, open_database, said, serving
 from services.fulfillment.config import FulfillmentSettings
@@ -40,14 +40,17 @@ RECIPIENT = Recipient("Ada Lovelace", "12 St James's Square", "", "London", "", 
 
 @dataclass
 class Owners:
-    """What orders and inventory would answer; `away` makes them unreachable."""
+    """What orders and inventory would answer; `away` makes them unreachable, `busy` refuse."""
 
     variants: dict[str, str] = field(default_factory=lambda: {"MUG": "4001", "SHIRT": "4002"})
     away: bool = False
+    busy: bool = False
 
     async def order(self, order_id: str) -> OrderDetails:
         if self.away:
             raise DependencyUnavailable("orders is away")
+        if self.busy:
+            raise Overloaded
         lines = {number: OrderLine(f"Thing {number}", 1_050) for number in (1, 2)}
         return OrderDetails("7K3M92QXTF", RECIPIENT, lines, "GBP", 395)
 
