@@ -3,6 +3,7 @@
 Why: whoever runs the shop asks without knowing where the files are, and nothing that sells waits for the answer.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -34,5 +35,4 @@ def analytics(
     table = Table(*answer.columns, box=None, header_style="bold")
     for row in answer.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    console = Console(highlight=False)
-    console.print(table, width=console.width if console.is_terminal else PIPED_WIDTH, crop=False)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
