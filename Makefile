@@ -39,6 +39,9 @@ up: .venv/.run gen/.stamp  ## Start the local stack and leave it running
 down:  ## Stop the local stack
 	@$(BIN)/onefold down
 
+model: install  ## Walk every interleaving of one order, the larger scenarios too (about 7 minutes)
+	$(BIN)/python -m tests.model --deep
+
 test-unit: install  ## Run the unit tests alone
 	$(BIN)/pytest -q tests/unit
 
