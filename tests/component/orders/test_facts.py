@@ -91,8 +91,12 @@ async def test_the_road_from_paid_to_delivered(shop: Shop, order: orders_pb2.Ord
 async def test_two_racing_facts_change_an_order_once(shop: Shop, order: orders_pb2.Order) -> None:
     fact = paid(order)
     fact.provider_object_id = ""  # nothing but the root makes them wait for each other
-    results = await asyncio.gather(*(shop.hear(fact) for _ in range(8)))
-    assert sorted(outcome for (outcome,) in results) == ["APPLIED"] + 7 * ["STALE"]
+    async with shop.database.transaction() as holder:
+        await roots.lock_only(holder, [order.order_id])
+        racing = [asyncio.create_task(shop.hear(fact)) for _ in range(5)]
+        await _until_somebody_waits(shop, len(racing))
+    results = await asyncio.gather(*racing)
+    assert sorted(outcome for (outcome,) in results) == ["APPLIED"] + 4 * ["STALE"]
     assert (await shop.said(order.order_id)).count("OrderConfirmed") == 1
     assert len((await shop.get(order.order_id)).history) == 2
 
@@ -124,9 +128,13 @@ async def test_what_a_waiting_fact_reads_is_as_it_is_after_the_wait(shop: Shop, 
     assert (await shop.said(order.order_id)).count("OrderShipped") == 1
 
 
-async def _until_somebody_waits(shop: Shop) -> None:
+async def _until_somebody_waits(shop: Shop, waiters: int = 1) -> None:
     sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    await wait_until(lambda: shop.database.fetchval(sql))
+
+    async def all_wait() -> bool:
+        return bool(await shop.database.fetchval(sql) >= waiters)
+
+    await wait_until(all_wait)
 
 
 @pytest.mark.requirement("R-1.1")
