@@ -137,4 +137,4 @@ async def _events(shop: Shop) -> list[str]:
 
 async def distinct_events(shop: Shop) -> dict[str, set[str]]:
     """Service -> ids of all events that are on its topic."""
-    return {name: {event for event, _ in await shop.events(name)} for name in shop.nodes}
+    return {name: {event.id for event in await shop.events(name)} for name in shop.nodes}

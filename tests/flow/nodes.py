@@ -11,11 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from typing import Any, Final
 
+import asyncpg
+import grpc.aio
+
 from services.chassis.clock import Clock
 from services.chassis.config import ServiceSettings
 from services.chassis.consumer import Consumer
 from services.chassis.db import Database, Transaction
-from services.chassis.jobs import JobRunner
+from services.chassis.jobs import Job, JobRunner
 from services.chassis.outbox import Relay
 from services.chassis.testing import wait_until
 
@@ -81,9 +84,11 @@ class MortalDatabase(Database):
     """A database whose transactions that write are places to die at."""
 
     mortality: Mortality
+    _is_severed = False
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Transaction]:
+        self._refuse_the_dead()
         async with super()._transaction() as tx:
             yield tx
             wrote = await tx.fetchval(_WROTE)
@@ -92,9 +97,26 @@ class MortalDatabase(Database):
         if wrote:
             await self.mortality.reach(Place.AFTER_COMMIT)
 
+    async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        self._refuse_the_dead()
+        return await super().fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record | None:
+        self._refuse_the_dead()
+        return await super().fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        self._refuse_the_dead()
+        return await super().fetchval(sql, *args)
+
     def sever(self) -> None:
-        """The connections break, as those of a dead process do."""
+        """The connections break, as those of a dead process do, and nothing of it comes back."""
+        self._is_severed = True
         self._pool.terminate()
+
+    def _refuse_the_dead(self) -> None:
+        if self._is_severed:
+            raise Died
 
 
 class Node:
@@ -148,16 +170,16 @@ class Node:
         """The process is gone, whatever it was doing, and another one takes its place."""
         self.deaths += 1
         server = self._door
-        while hasattr(server, "_server"):
+        while not isinstance(server, grpc.aio.Server):
             server = server._server
         self.database.sever()
         self.mortality.bury()
-        await server.stop(None)  # type: ignore[attr-defined]
+        await server.stop(None)
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
         await self.relay_role.close()
         await self.consumer.close()
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, Died):
             await asyncio.wait_for(self._exit.aclose(), _CLOSE_S)
         await self.start()
 
@@ -171,13 +193,15 @@ class Node:
         self.read += read
         return read
 
-    async def work(self) -> int:
-        """Each job once."""
-        done = 0
-        for job in self.runner._jobs:
-            if not job.name.endswith(_IDLE_JOBS):
-                done += await job.run_once()
-        return done
+    async def rewind(self) -> None:
+        """Everything that it ever consumed comes again."""
+        assert self.consumer._kafka is not None
+        await self.consumer._kafka.seek_to_beginning()
+        self.read = 0
+
+    def jobs(self) -> list[Job]:
+        """What time asks of it."""
+        return [job for job in self.runner._jobs if not job.name.endswith(_IDLE_JOBS)]
 
     def _let_relay_and_consumer_die(self) -> None:
         delete, commit = self.relay_role._delete, self.consumer._commit
