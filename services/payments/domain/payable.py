@@ -5,7 +5,6 @@ Why: every amount is a sum over the ledger, so that no counter can disagree with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -162,14 +161,13 @@ class Payable:
         return any(o.target_id == target_id for o in self.operations)
 
     def has(self, object_id: str, entry: Entry) -> bool:
-        return any(f.object_id == object_id and f.entry is entry for f in self.ledger)
+        return (object_id, entry) in [(fact.object_id, fact.entry) for fact in self.ledger]
 
-    def facts(self, entry: Entry) -> Iterable[LedgerFact]:
-        return (f for f in self.ledger if f.entry is entry)
+    def facts(self, entry: Entry) -> list[LedgerFact]:
+        return [fact for fact in self.ledger if fact.entry is entry]
 
     def sum(self, entry: Entry, currency: str, source_id: str | None = None) -> int:
-        return sum(
-            f.money.amount_minor
-            for f in self.facts(entry)
-            if f.money.currency == currency and (source_id is None or source_id in (f.source_id, f.object_id))
-        )
+        facts = [fact for fact in self.ledger if fact.entry is entry and fact.money.currency == currency]
+        if source_id is not None:
+            facts = [fact for fact in facts if source_id in (fact.source_id, fact.object_id)]
+        return sum([fact.money.amount_minor for fact in facts])

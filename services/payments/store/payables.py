@@ -64,21 +64,25 @@ UPDATE payables p
  WHERE p.order_id = r.order_id
 """
 
-_SAVE_ATTEMPTS: Final = """
-INSERT INTO payment_attempts AS a (id, order_id, number, provider, flow, state, state_at, ended_by, request_id,
+_ADD_ATTEMPTS: Final = """
+INSERT INTO payment_attempts (id, order_id, number, provider, flow, state, state_at, ended_by, request_id,
        object_id, payment_id, charge_id, method, failures, failure_at, failure_code, failure_message, orphan,
        capture_request, creates, cancels, captures, created_at)
 SELECT id, order_id, number, provider, flow, state, state_at, ended_by, request_id,
        object_id, payment_id, charge_id, method, failures, failure_at, failure_code, failure_message, orphan,
        capture_request, creates, cancels, captures, created_at
   FROM json_populate_recordset(NULL::payment_attempts, $1)
-ON CONFLICT (id) DO UPDATE
-   SET state = excluded.state, state_at = excluded.state_at, ended_by = excluded.ended_by,
-       object_id = excluded.object_id, payment_id = excluded.payment_id, charge_id = excluded.charge_id,
-       method = excluded.method, failures = excluded.failures, failure_at = excluded.failure_at,
-       failure_code = excluded.failure_code, failure_message = excluded.failure_message, orphan = excluded.orphan,
-       capture_request = excluded.capture_request, creates = excluded.creates, cancels = excluded.cancels,
-       captures = excluded.captures
+"""
+
+_SAVE_ATTEMPTS: Final = """
+UPDATE payment_attempts a
+   SET state = r.state, state_at = r.state_at, ended_by = r.ended_by, object_id = r.object_id,
+       payment_id = r.payment_id, charge_id = r.charge_id, method = r.method, failures = r.failures,
+       failure_at = r.failure_at, failure_code = r.failure_code, failure_message = r.failure_message,
+       orphan = r.orphan, capture_request = r.capture_request, creates = r.creates, cancels = r.cancels,
+       captures = r.captures
+  FROM json_populate_recordset(NULL::payment_attempts, $1) r
+ WHERE a.id = r.id
 """
 
 # No ON CONFLICT: the root's lock lets a fact be booked once, and a second one is an error that must show (S-13).
@@ -202,7 +206,8 @@ async def look_later(tx: Transaction, order_id: str, at: datetime) -> None:
 
 _STATEMENTS: Final = (
     _SAVE_ROOTS,
-    _SAVE_ATTEMPTS,
+    _SAVE_ATTEMPTS,  # before new ones: only one may be live (S-14)
+    _ADD_ATTEMPTS,
     _SAVE_LEDGER,
     _SAVE_REFUNDS,
     _SAVE_DISPUTES,
@@ -215,8 +220,8 @@ def _collect(tables: dict[str, list[rows.Row]], objects: dict[str, str], change:
     order_id = after.order_id
     tables[_SAVE_ROOTS].append(_root_row(after))
     for attempt in _new(before.attempts, after.attempts):
-        tables[_SAVE_ATTEMPTS].append(rows.attempt_row(attempt, order_id, provider))
         was = next((a for a in before.attempts if a.id == attempt.id), None)
+        tables[_SAVE_ATTEMPTS if was else _ADD_ATTEMPTS].append(rows.attempt_row(attempt, order_id, provider))
         for object_id in (attempt.object_id, attempt.payment_id):
             if object_id and not (was and was.names(object_id)):
                 objects[object_id] = order_id

@@ -4,6 +4,7 @@ Why: the provider gets its 2xx only after this commit, and what could not be pro
 provider's next delivery is.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -76,10 +77,9 @@ async def ingest(database: Database, context: Context, batch: Sequence[Webhook])
     read = [_read(context, webhook) for webhook in batch]
     first: dict[Key, _Read] = {}
     for one in read:
-        if one is not None:
-            earlier = first.get(one.key)
-            deliveries = earlier.stored.deliveries + 1 if earlier else 1
-            first[one.key] = replace(earlier or one, stored=replace((earlier or one).stored, deliveries=deliveries))
+        if one is not None and first.setdefault(one.key, one) is not one:
+            earlier = first[one.key]
+            first[one.key] = replace(earlier, stored=replace(earlier.stored, deliveries=earlier.stored.deliveries + 1))
     try:
         outcomes = await database.run(lambda tx: _apply(tx, context, list(first.values()))) if first else {}
     except Exception as error:
@@ -87,6 +87,7 @@ async def ingest(database: Database, context: Context, batch: Sequence[Webhook])
             raise
         outcomes = await _record_failure(database, next(iter(first.values())), error)
     results: list[Result] = []
+    counts: Counter[tuple[str, WebhookOutcome]] = Counter()
     for one in read:
         if one is None:
             results.append(Result(WebhookOutcome.MALFORMED))
@@ -94,7 +95,9 @@ async def ingest(database: Database, context: Context, batch: Sequence[Webhook])
             # The first of equal ids has the outcome, the others were duplicates within the batch.
             outcome = outcomes.pop(one.key, WebhookOutcome.DUPLICATE)
             results.append(Result(outcome, one.stored.event_id))
-            _outcomes.labels(one.event.type if one.event.known else "other", outcome).inc()
+            counts[one.event.type if one.event.known else "other", outcome] += 1
+    for (kind, outcome), count in counts.items():
+        _outcomes.labels(kind, outcome).inc(count)
     return results
 
 

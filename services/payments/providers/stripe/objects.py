@@ -4,6 +4,7 @@ Why: an intent means the same whether a webhook, an answer or a look-up shows it
 """
 
 import contextlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -32,6 +33,7 @@ _INTENT_STATES: Final = {
     "succeeded": AttemptState.SUCCEEDED,
     "canceled": AttemptState.CANCELED,
 }
+_ORDER_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")  # as we write it
 _LAPSED: Final = ("automatic", "expired")
 _REFUND_STATES: Final = {
     "succeeded": RefundState.SUCCEEDED,
@@ -90,6 +92,8 @@ def order_of(row: Object) -> str:
     """The order that the metadata or the session's reference names; empty if that is no order id."""
     for candidate in (_metadata(row).get("order_id"), row.get("client_reference_id")):
         if isinstance(candidate, str):
+            if _ORDER_ID.fullmatch(candidate):
+                return candidate
             with contextlib.suppress(ValueError):
                 return str(UUID(candidate))
     return ""
