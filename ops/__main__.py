@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "audit": "ops.audit:audit",
     "incidents": "ops.incidents:app",
     "parked": "ops.parked:app",
+    "mails": "ops.mails:app",
     "replay": "ops.replay:replay",
     "reconcile": "ops.reconcile:reconcile",
     "analytics": "ops.analytics:analytics",

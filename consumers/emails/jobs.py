@@ -6,7 +6,7 @@ the server's "taken" and our mark: such a letter goes out again, with the same M
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from consumers.emails import store
@@ -17,7 +17,7 @@ from consumers.emails.smtp import LetterPostponed, LetterRefused, MailServer, Ma
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError
-from services.chassis.incidents import Incident, open_incidents
+from services.chassis.incidents import Incident, open_incidents, resolve_about
 from services.chassis.jobs import Job
 from services.chassis.partitions import KEEP_DAYS, keep_partitions
 from services.chassis.telemetry import counter, get_logger
@@ -37,6 +37,19 @@ class OrderReader(Protocol):
 
     async def order(self, order_id: str) -> Order:
         """The order as it is now. Raises DomainErrors."""
+
+
+async def resend(database: Database, event_id: str, actor: str, now: datetime) -> bool:
+    """Plan a mail that was given up anew, and close its incident; False if there is no such mail."""
+
+    async def body(tx: Transaction) -> bool:
+        revived = await store.revive(tx, event_id, now)
+        if revived:
+            for kind in (PARKED, NO_ADDRESS):
+                await resolve_about(tx, kind, event_id, "sent again", actor)
+        return revived
+
+    return await database.run(body)
 
 
 class EmailsJobs:

@@ -48,6 +48,16 @@ UPDATE mails SET state = 'PLANNED', last_error = $3, next_try_at = $4, lease_unt
  WHERE event_id = $1 AND fence = $2 AND state = 'SENDING' RETURNING true
 """
 
+_UNSENT: Final = """
+SELECT event_id::text, kind, subject, state, tries, last_error, occurred_at FROM mails
+ WHERE state IN ('PARKED', 'NO_ADDRESS') ORDER BY position LIMIT $1
+"""
+
+_REVIVE: Final = """
+UPDATE mails SET state = 'PLANNED', tries = 0, last_error = '', next_try_at = $2, settled_at = NULL
+ WHERE event_id = $1 AND state IN ('PARKED', 'NO_ADDRESS') RETURNING true
+"""
+
 _PURGE: Final = """
 DELETE FROM mails WHERE event_id IN (
     SELECT event_id FROM mails WHERE settled_at < $1 ORDER BY settled_at LIMIT $2)
@@ -87,6 +97,16 @@ async def settle(tx: Database | Transaction, mail: ClaimedMail, state: str, erro
 async def postpone(db: Database, mail: ClaimedMail, error: str, until: datetime) -> bool:
     """Try again later; False if somebody else has taken it over."""
     return bool(await db.fetchval(_POSTPONE, mail.mail.event_id, mail.fence, error, until))
+
+
+async def unsent(db: Database, limit: int) -> list[dict[str, Any]]:
+    """Mails that wait for a person: PARKED or NO_ADDRESS, oldest first."""
+    return [dict(row) for row in await db.fetch(_UNSENT, limit)]
+
+
+async def revive(tx: Transaction, event_id: str, now: datetime) -> bool:
+    """Plan such a mail anew, with all its tries; False if it is not one."""
+    return bool(await tx.fetchval(_REVIVE, event_id, now))
 
 
 async def purge(tx: Transaction, before: datetime, limit: int) -> int:

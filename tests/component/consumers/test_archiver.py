@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from consumers.analytics import files, parquet, query
 from consumers.analytics.archiver import GROUP, ArchiveMismatch, Archiver
 from consumers.analytics.config import AnalyticsSettings
-from services.chassis.clock import SystemClock
+from services.chassis.clock import ManualClock, SystemClock
 from services.chassis.testing import wait_until
 from tests.component.consumers import records
 from tests.component.consumers.records import FakeRecord, produce, record
@@ -183,6 +184,23 @@ async def test_an_archive_of_another_kafka_is_refused(settings: AnalyticsSetting
 async def _is_connected(archiver: Archiver) -> bool:
     await polled(archiver)
     return archiver.ready()
+
+
+async def test_a_fetcher_that_brings_nothing_though_there_is_something_is_replaced(
+    settings: AnalyticsSettings, clock: ManualClock
+) -> None:
+    archiver = Archiver(settings, clock)
+    try:
+        await wait_until(lambda: _is_connected(archiver), within=15)
+        clock.advance(timedelta(minutes=2))
+        await archiver.run_once()  # nothing is there, nothing is wrong
+        archiver._kafka.pause(*archiver._kafka.assignment())  # type: ignore[union-attr]
+        await produce(settings.kafka_bootstrap, settings.topic_prefix, some(1))
+        clock.advance(timedelta(minutes=2))
+        with pytest.raises(ConnectionError, match="though there are some"):
+            await archiver.run_once()
+    finally:
+        await archiver.close()
 
 
 class PowerCut(Exception):

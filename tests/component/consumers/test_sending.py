@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from consumers.emails import store
-from consumers.emails.jobs import EmailsJobs
+from consumers.emails.jobs import EmailsJobs, resend
 from consumers.emails.smtp import MailServerAway
 from ops.local.ports import free_ports
 from tests.component.consumers.postroom import Postroom, processing, shipped
@@ -84,6 +84,20 @@ async def test_a_sender_that_died_is_followed_by_another_with_the_same_message_i
     assert postroom.mail().message_id == f"<{dead.mail.event_id}@shop.example>"
     assert not await store.settle(postroom.database, dead, "PARKED", "too late", postroom.clock.now())
     assert await postroom.states() == ["SENT"]
+
+
+async def test_a_person_sends_again_what_was_given_up(postroom: Postroom) -> None:
+    order_id = postroom.order(email="")
+    await postroom.hear(processing(order_id))
+    await postroom.jobs.send()
+    (given_up,) = await store.unsent(postroom.database, 10)
+    assert (given_up["state"], given_up["subject"]) == ("NO_ADDRESS", order_id)
+    postroom.orders.orders[order_id].email = "ada@example.org"
+    assert await resend(postroom.database, given_up["event_id"], "operator", postroom.clock.now())
+    assert await postroom.incidents() == []
+    await postroom.jobs.send()
+    assert postroom.mail().recipients == ["ada@example.org"]
+    assert not await resend(postroom.database, given_up["event_id"], "operator", postroom.clock.now())
 
 
 async def test_senders_that_die_on_it_again_and_again_park_it(postroom: Postroom) -> None:
