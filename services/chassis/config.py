@@ -183,7 +183,7 @@ def _insecure(settings: ProcessSettings) -> Iterator[str]:
     kind = type(settings)
     if isinstance(settings, ServiceSettings):
         variable = _variable(kind, "caller_tokens")
-        if not settings.caller_tokens:
+        if settings.takes_calls and not settings.caller_tokens:
             yield f"{variable} is empty: nobody could call this service"
         for caller, token in settings.caller_tokens.items():
             if len(token) < SHORTEST_TOKEN:

@@ -1,0 +1,38 @@
+"""Mails never leave production unsigned or in the clear (R-5.4, R-6.6)."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from consumers.analytics.config import AnalyticsSettings
+from consumers.emails.config import EmailsSettings
+
+pytestmark = pytest.mark.requirement("R-6.6")
+
+
+def settings(**changes: Any) -> EmailsSettings:
+    values = {"database_url": "postgresql://x", "token": "t" * 16, "from_address": "shop@example.org", **changes}
+    return EmailsSettings.model_validate({"profile": "production", **values})
+
+
+def test_production_needs_a_sender() -> None:
+    with pytest.raises(ValidationError, match="ONEFOLD_EMAILS_FROM_ADDRESS"):
+        settings(from_address="")
+
+
+def test_production_encrypts_unless_the_server_is_on_the_same_machine() -> None:
+    with pytest.raises(ValidationError, match="ONEFOLD_EMAILS_SMTP_SECURITY"):
+        settings(smtp_host="mail.example.org", smtp_security="none")
+    assert settings(smtp_security="none").smtp_host == "127.0.0.1"
+    assert settings(smtp_host="mail.example.org").smtp_security == "starttls"
+
+
+def test_consumers_need_no_callers_and_analytics_no_token() -> None:
+    assert settings().caller_tokens == {}
+    assert AnalyticsSettings.model_validate({"profile": "production"}).flush_ms == 60_000
+
+
+def test_a_lease_outlives_reading_the_order_and_sending() -> None:
+    chosen = settings(smtp_timeout_ms=1_000, call_timeout_ms=500)
+    assert chosen.lease.total_seconds() == 4.5
