@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import Enum
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.fulfillment.v1 import fulfillment_service_pb2 as fulfillment
 from onefold.fulfillment.v1.fulfillment_service_pb2_grpc import FulfillmentServiceStub
 from onefold.payments.v1 import payments_service_pb2 as payments
@@ -14,6 +13,7 @@ from onefold.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 
 from services.chassis.batch import Batcher
 from services.chassis.errors import DomainError, from_rpc_error
+from services.chassis.messages import timestamp
 
 # A service takes 4 MiB a message; the rest is head-room for what surrounds the bodies.
 MAX_CALL_BYTES = 3 * 1024 * 1024
@@ -47,7 +47,7 @@ def payments_ingest(channel: grpc.aio.Channel) -> Ingest:
     stub = PaymentsServiceStub(channel)
 
     async def call(webhooks: Sequence[ReceivedWebhook]) -> list[Verdict]:
-        items = [payments.Webhook(source=w.source, body=w.body, received_at=_stamp(w)) for w in webhooks]
+        items = [payments.Webhook(source=w.source, body=w.body, received_at=timestamp(w.received_at)) for w in webhooks]
         answer = await stub.IngestWebhooks(payments.IngestWebhooksRequest(webhooks=items), timeout=TIMEOUT_SECONDS)
         verdicts = {
             payments.WEBHOOK_OUTCOME_FAILED: Verdict.FAILED,
@@ -64,7 +64,9 @@ def fulfillment_ingest(channel: grpc.aio.Channel) -> Ingest:
     stub = FulfillmentServiceStub(channel)
 
     async def call(webhooks: Sequence[ReceivedWebhook]) -> list[Verdict]:
-        items = [fulfillment.Webhook(source=w.source, body=w.body, received_at=_stamp(w)) for w in webhooks]
+        items = [
+            fulfillment.Webhook(source=w.source, body=w.body, received_at=timestamp(w.received_at)) for w in webhooks
+        ]
         request = fulfillment.IngestWebhooksRequest(webhooks=items)
         answer = await stub.IngestWebhooks(request, timeout=TIMEOUT_SECONDS)
         verdicts = {
@@ -102,9 +104,3 @@ def split_by_bytes(webhooks: Sequence[ReceivedWebhook]) -> list[list[ReceivedWeb
             size = len(webhook.body)
         parts[-1].append(webhook)
     return parts
-
-
-def _stamp(webhook: ReceivedWebhook) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(webhook.received_at)
-    return stamp

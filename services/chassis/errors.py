@@ -16,6 +16,8 @@ from onefold.common.v1 import common_pb2
 
 DOMAIN = "onefold"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
+_STATUS_BYTES = 4_000  # in base64, and with the message beside it, well below 8 KiB
+_MESSAGE_LENGTH = 500
 
 
 class Code(IntEnum):
@@ -181,21 +183,33 @@ def to_refusal(error: DomainError) -> common_pb2.Refusal:
 
 
 def to_rpc_status(error: DomainError) -> status_pb2.Status:
-    """The error as the status of a call: ErrorInfo, BadRequest for fields, RetryInfo, and its own details."""
-    status = status_pb2.Status(code=int(error.code), message=error.message)
+    """The error as the status of a call: ErrorInfo, BadRequest for fields, RetryInfo, and its own details.
+
+    It travels in HTTP/2 trailers, where gRPC takes 8 KiB: above that a caller would hear RESOURCE_EXHAUSTED instead.
+    So long lists are cut; BadRequest says how many more there are.
+    """
+    status = status_pb2.Status(code=int(error.code), message=_shortened(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
     status.details.add().Pack(info, deterministic=True)
     if isinstance(error, InvalidField):
         bad_request = error_details_pb2.BadRequest()
-        for path, description in error.violations:
+        for count, (path, description) in enumerate(error.violations):
             bad_request.field_violations.add(field=path, description=description)
+            if bad_request.ByteSize() > _STATUS_BYTES:
+                del bad_request.field_violations[-1]
+                bad_request.field_violations.add(description=f"and {len(error.violations) - count} more")
+                break
         status.details.add().Pack(bad_request)
     if error.retry_delay is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_delay)
         status.details.add().Pack(retry)
     for detail in error.details:
-        status.details.add().Pack(detail)
+        kept = type(detail).FromString(detail.SerializeToString())
+        if isinstance(kept, common_pb2.CartProblems):
+            while kept.ByteSize() > _STATUS_BYTES:
+                del kept.problems[-1]
+        status.details.add().Pack(kept)
     return status
 
 
@@ -263,35 +277,16 @@ def _restored(
     return error
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}..."
+
+
 def _message_of(kind: type[DomainError], metadata: Mapping[str, str]) -> str:
     text = cleandoc(kind.__doc__ or kind.__name__).split("\n\n")[0].replace("\n", " ")
     return text.format_map(metadata) if "{" in text else text
 
 
-_KINDS: dict[str, type[DomainError]] = {
-    kind.reason: kind
-    for kind in (
-        NotFound,
-        InvalidField,
-        DeadlineRequired,
-        Refused,
-        IllegalTransition,
-        RequestIdReused,
-        RequestInProgress,
-        LostRace,
-        Overloaded,
-        DeadlineExpired,
-        DependencyUnavailable,
-        Unauthenticated,
-        PermissionDenied,
-    )
-}
-_KIND_OF_CODE: dict[Code, type[DomainError]] = {
-    Code.NOT_FOUND: NotFound,
-    Code.FAILED_PRECONDITION: Refused,
-    Code.RESOURCE_EXHAUSTED: Overloaded,
-    Code.DEADLINE_EXCEEDED: DeadlineExpired,
-    Code.UNAVAILABLE: DependencyUnavailable,
-    Code.UNAUTHENTICATED: Unauthenticated,
-    Code.PERMISSION_DENIED: PermissionDenied,
-}
+_BY_CODE = (NotFound, Refused, Overloaded, DeadlineExpired, DependencyUnavailable, Unauthenticated, PermissionDenied)
+_BY_REASON = (InvalidField, DeadlineRequired, IllegalTransition, RequestIdReused, RequestInProgress, LostRace)
+_KIND_OF_CODE: dict[Code, type[DomainError]] = {kind.code: kind for kind in _BY_CODE}
+_KINDS: dict[str, type[DomainError]] = {kind.reason: kind for kind in (*_BY_CODE, *_BY_REASON)}

@@ -5,10 +5,9 @@ from datetime import datetime
 from onefold.common.v1 import common_pb2
 from onefold.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
 
-from services.chassis.errors import InvalidField
+from services.chassis.messages import line_quantities, moment_of, timestamp
 from services.fulfillment import domain
 from services.fulfillment.providers.base import Malformed, Provider
-from services.fulfillment.published import lines_message, timestamp
 from services.fulfillment.store.webhooks import StoredWebhook
 
 
@@ -24,7 +23,7 @@ def fulfillment_message(root: domain.Fulfillment, provider: str) -> fulfillment_
         tries=root.tries,
         next_try_at=timestamp(root.next_try_at),
         shipments=[_shipment_message(shipment) for shipment in root.shipments],
-        lines=lines_message(root.lines),
+        lines=line_quantities(root.lines),
     )
 
 
@@ -34,7 +33,7 @@ def webhook_of(message: fulfillment_service_pb2.Webhook, provider: Provider, now
         hint = provider.read_hint(message.body)
     except Malformed:
         return None
-    received_at = message.received_at.ToDatetime(now.tzinfo) if message.HasField("received_at") else now
+    received_at = moment_of(message.received_at, "received_at") if message.HasField("received_at") else now
     return StoredWebhook(
         source=message.source,
         content_hash=hint.content_hash,
@@ -48,7 +47,7 @@ def webhook_of(message: fulfillment_service_pb2.Webhook, provider: Provider, now
 
 def recipient_of(address: common_pb2.Address) -> dict[str, str]:
     """A corrected recipient, by the fields of `providers.base.Recipient`; the e-mail stays the order's."""
-    recipient = {
+    return {
         "name": address.name,
         "line1": address.line1,
         "line2": address.line2,
@@ -58,10 +57,6 @@ def recipient_of(address: common_pb2.Address) -> dict[str, str]:
         "country_code": address.country_code,
         "phone": address.phone,
     }
-    for field, value in recipient.items():
-        if "\x00" in value:
-            raise InvalidField(f"recipient.{field}", "must not contain NUL")
-    return recipient
 
 
 def _shipment_message(shipment: domain.Shipment) -> fulfillment_pb2.Shipment:
@@ -73,5 +68,5 @@ def _shipment_message(shipment: domain.Shipment) -> fulfillment_pb2.Shipment:
         tracking_number=shipment.tracking_number,
         tracking_url=shipment.tracking_url,
         sent_at=timestamp(shipment.sent_at),
-        lines=lines_message(shipment.lines),
+        lines=line_quantities(shipment.lines),
     )

@@ -8,11 +8,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.common.v1 import common_pb2
 from onefold.fulfillment.v1 import fulfillment_events_pb2 as events_pb2
 
 from services.chassis import outbox
+from services.chassis.messages import line_quantities, timestamp
 from services.fulfillment import domain
 
 
@@ -31,19 +31,5 @@ def facts_of(decision: domain.Decision, caused_by: str, provider: str, now: date
         yield outbox.outgoing(kind(context=context, **values), key=order_id, now=now)
 
 
-def lines_message(lines: domain.Units) -> list[common_pb2.LineQuantity]:
-    """Units as messages."""
-    return [common_pb2.LineQuantity(line=unit.line, sku=unit.sku, quantity=unit.quantity) for unit in lines]
-
-
-def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment, or None where there is none."""
-    if moment is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
 def _value(value: Any) -> Any:
-    return lines_message(value) if isinstance(value, tuple) else value
+    return line_quantities(value) if isinstance(value, tuple) else value

@@ -3,25 +3,19 @@
 Why: one call is a batch of one; webhooks of all callers meet in a Batcher, so that one commit carries many (DESIGN 3).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from google.protobuf.message import Message
 from onefold.fulfillment.v1 import fulfillment_service_pb2 as service_pb2
 from onefold.fulfillment.v1 import fulfillment_service_pb2_grpc as service_grpc
 
-from services.chassis import idempotency
 from services.chassis.batch import Batcher, batcher_for
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError
-from services.chassis.grpc_server import Context, caller_of, deadline_of
+from services.chassis.grpc_server import Context, answer_once, deadline_of
 from services.fulfillment import domain, messages, usecases
 from services.fulfillment.config import FulfillmentSettings
 from services.fulfillment.store import fulfillments
 from services.fulfillment.store.webhooks import StoredWebhook
-
-Mutation = service_pb2.RetryFulfillmentRequest | service_pb2.EditRecipientRequest
-M = TypeVar("M", bound=Message)
 
 
 class FulfillmentServicer(service_grpc.FulfillmentServiceServicer):
@@ -78,7 +72,9 @@ class FulfillmentServicer(service_grpc.FulfillmentServiceServicer):
             message = messages.fulfillment_message(decision.fulfillment, self._context.provider.name)
             return service_pb2.RetryFulfillmentResponse(fulfillment=message)
 
-        return await self._once(request, context, service_pb2.RetryFulfillmentResponse, effect)
+        return await answer_once(
+            self._database, request, context, service_pb2.RetryFulfillmentResponse, effect, subject=request.order_id
+        )
 
     async def EditRecipient(
         self, request: service_pb2.EditRecipientRequest, context: Context
@@ -97,21 +93,9 @@ class FulfillmentServicer(service_grpc.FulfillmentServiceServicer):
             message = messages.fulfillment_message(root, self._context.provider.name)
             return service_pb2.EditRecipientResponse(fulfillment=message)
 
-        return await self._once(request, context, service_pb2.EditRecipientResponse, effect)
-
-    async def _once(
-        self, request: Mutation, context: Context, response: type[M], effect: Callable[[Transaction], Awaitable[M]]
-    ) -> M:
-        """Run `effect` in one transaction with the request's key; a repeated request gets the stored answer."""
-        claimed = idempotency.Request(
-            caller=caller_of(context),
-            method=type(request).__name__,
-            request_id=request.request_id,
-            body_hash=idempotency.hash_body(request),
-            subject=request.order_id,
+        return await answer_once(
+            self._database, request, context, service_pb2.EditRecipientResponse, effect, subject=request.order_id
         )
-        answer = await self._database.run(lambda tx: idempotency.once(tx, claimed, lambda: effect(tx)))
-        return response.FromString(answer)
 
     async def _take_in(self, batch: Sequence[StoredWebhook]) -> list[bool]:
         return await self._database.run(lambda tx: usecases.take_in(tx, batch))

@@ -10,13 +10,13 @@ from onefold.inventory.v1 import inventory_pb2
 from onefold.inventory.v1 import inventory_service_pb2 as service_pb2
 
 from services.chassis.errors import DomainError, InvalidField, to_refusal
+from services.chassis.messages import timestamp
 from services.inventory import domain, usecases
-from services.inventory.published import timestamp
 from services.inventory.store.levels import LedgerEntry
 
 
 def items_of(request: service_pb2.UpsertItemsRequest) -> list[domain.Item]:
-    """The items to upsert. Raises InvalidField for a SKU or a currency that comes twice, and for NUL (F-32)."""
+    """The items to upsert. Raises InvalidField for a SKU or a currency that comes twice."""
     problems: list[tuple[str, str]] = []
     seen: set[str] = set()
     for index, item in enumerate(request.items):
@@ -35,8 +35,6 @@ def items_of(request: service_pb2.UpsertItemsRequest) -> list[domain.Item]:
             for place, price in enumerate(item.prices)
             if price.amount_minor < 0
         )
-        if any("\0" in text for text in (item.name, *item.variant_ids.keys(), *item.variant_ids.values())):
-            problems.append((path, NUL))
     _refuse(problems)
     return [_item(item) for item in request.items]
 
@@ -68,14 +66,8 @@ def undos_of(request: service_pb2.BatchUndoReservationsRequest) -> list[usecases
 
 
 def adjustments_of(request: service_pb2.AdjustStockRequest) -> list[domain.Adjustment]:
-    """The changes of on-hand stock. Raises InvalidField for NUL (F-32)."""
-    refuse_nul(reason=request.reason, actor=request.actor)
+    """The changes of on-hand stock."""
     return [domain.Adjustment(change.sku, change.location, change.delta) for change in request.adjustments]
-
-
-def refuse_nul(**texts: str) -> None:
-    """Raise InvalidField for those that hold NUL, which PostgreSQL cannot store (F-32)."""
-    _refuse([(field, NUL) for field, text in texts.items() if "\0" in text])
 
 
 def position_of(page_token: str) -> int:
@@ -163,7 +155,6 @@ def ledger_message(entry: LedgerEntry) -> inventory_pb2.StockLedgerEntry:
     )
 
 
-NUL = "must not contain NUL"
 _ERRORS: dict[domain.RefusedReason, type[DomainError]] = {
     domain.RefusedReason.CART_REJECTED: usecases.CartRejected,
     domain.RefusedReason.RESERVATION_UNDONE: usecases.ReservationUndone,

@@ -5,15 +5,14 @@ Why: calls, events and jobs lead to the same facts, and none of them should know
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.common.v1 import common_pb2
 from onefold.inventory.v1 import inventory_events_pb2 as events_pb2
 from onefold.inventory.v1 import inventory_pb2
 
 from services.chassis import outbox
+from services.chassis.messages import line_quantities, timestamp
 from services.inventory import domain
 from services.inventory.store.catalogue import ChangedItem
 
@@ -77,23 +76,13 @@ def item_message(item: domain.Item) -> inventory_pb2.Item:
     )
 
 
-@lru_cache(maxsize=64)
-def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment, or None where there is none. Shared: all events of a batch happen at one moment."""
-    if moment is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
 def _message(event: domain.Fact, context: common_pb2.EventContext) -> Message:
     match event:
         case domain.StockReserved():
             return events_pb2.StockReserved(
                 context=context,
                 reservation=event.reservation,
-                lines=_units(event.lines),
+                lines=line_quantities(event.lines),
                 lapses_at=timestamp(event.lapses_at),
             )
         case domain.StockCommitted():
@@ -101,7 +90,7 @@ def _message(event: domain.Fact, context: common_pb2.EventContext) -> Message:
                 context=context,
                 request_id=event.request_id,
                 round=event.round,
-                lines=_units(event.lines),
+                lines=line_quantities(event.lines),
                 locations=[inventory_pb2.LineLocation(line=line, location=place) for line, place in event.locations],
             )
         case domain.StockUnavailable():
@@ -119,22 +108,24 @@ def _message(event: domain.Fact, context: common_pb2.EventContext) -> Message:
                 context=context,
                 request_id=event.request_id,
                 round=event.round,
-                lines=_units(event.lines),
+                lines=line_quantities(event.lines),
                 reservation=event.reservation,
                 reason=event.reason,
             )
         case domain.StockShipped():
             return events_pb2.StockShipped(
-                context=context, request_id=event.request_id, shipment_id=event.shipment_id, lines=_units(event.lines)
+                context=context,
+                request_id=event.request_id,
+                shipment_id=event.shipment_id,
+                lines=line_quantities(event.lines),
             )
         case domain.StockReturned():
             return events_pb2.StockReturned(
-                context=context, request_id=event.request_id, return_id=event.return_id, lines=_units(event.lines)
+                context=context,
+                request_id=event.request_id,
+                return_id=event.return_id,
+                lines=line_quantities(event.lines),
             )
-
-
-def _units(units: Iterable[domain.LineQuantity]) -> list[common_pb2.LineQuantity]:
-    return [common_pb2.LineQuantity(line=unit.line, sku=unit.sku, quantity=unit.quantity) for unit in units]
 
 
 def _low(event: domain.StockLow, caused_by: str, now: datetime) -> outbox.OutgoingEvent:

@@ -4,20 +4,16 @@ Why: one call is a batch of one. Reservations and carts of all callers meet in a
 wants is locked once for many orders (R-3.9).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import TypeVar
+from collections.abc import Sequence
 
-from google.protobuf.message import Message
 from onefold.inventory.v1 import inventory_service_pb2 as service_pb2
 from onefold.inventory.v1 import inventory_service_pb2_grpc as service_grpc
 
-from services.chassis import idempotency
-from services.chassis.batch import Batcher, Retry
+from services.chassis.batch import Batcher, batcher_for
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError, InvalidField
-from services.chassis.grpc_server import Context, caller_of, deadline_of
+from services.chassis.grpc_server import Context, answer_once, deadline_of
 from services.inventory import domain, messages, published, usecases
 from services.inventory.config import InventorySettings
 from services.inventory.store import catalogue, levels
@@ -25,10 +21,6 @@ from services.inventory.store import catalogue, levels
 DEFAULT_PAGE = 200
 Command = usecases.Reservation | usecases.Undo
 Answer = domain.Hold | domain.Refused | None
-C = TypeVar("C")
-R = TypeVar("R")
-M = TypeVar("M", bound=Message)
-Mutation = service_pb2.UpsertItemsRequest | service_pb2.AdjustStockRequest
 
 
 class InventoryServicer(service_grpc.InventoryServiceServicer):
@@ -38,8 +30,10 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._reservations = self._batcher("reservations", self._change_reservations)
-        self._carts = self._batcher("carts", self._check_carts)
+        self._reservations: Batcher[Command, Answer] = batcher_for(
+            settings, self._change_reservations, name="reservations"
+        )
+        self._carts: Batcher[usecases.CheckCart, domain.Cart] = batcher_for(settings, self._check_carts, name="carts")
 
     async def close(self) -> None:
         """Finish the commands that wait."""
@@ -57,7 +51,7 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
             inserted = sum(change.is_new for change in changed)
             return service_pb2.UpsertItemsResponse(inserted=inserted, updated=len(changed) - inserted)
 
-        return await self._once(request, context, service_pb2.UpsertItemsResponse, effect)
+        return await answer_once(self._database, request, context, service_pb2.UpsertItemsResponse, effect)
 
     async def BatchGetItems(
         self, request: service_pb2.BatchGetItemsRequest, context: Context
@@ -72,7 +66,6 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
 
     async def ListItems(self, request: service_pb2.ListItemsRequest, context: Context) -> service_pb2.ListItemsResponse:
         """Pages through the catalogue; the token is the last SKU of the page before."""
-        messages.refuse_nul(missing_variant_key=request.missing_variant_key)
         if request.page_token and not domain.is_sku(request.page_token):
             raise InvalidField("page_token", "is not one of ours")
         size = request.page_size or DEFAULT_PAGE
@@ -126,7 +119,7 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
             )
             return service_pb2.AdjustStockResponse(levels=[messages.level_message(row) for row in rows])
 
-        return await self._once(request, context, service_pb2.AdjustStockResponse, effect)
+        return await answer_once(self._database, request, context, service_pb2.AdjustStockResponse, effect)
 
     async def BatchGetStock(
         self, request: service_pb2.BatchGetStockRequest, context: Context
@@ -141,7 +134,6 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
         self, request: service_pb2.ListStockLedgerRequest, context: Context
     ) -> service_pb2.ListStockLedgerResponse:
         """Pages through the ledger; the token is the last position of the page before."""
-        messages.refuse_nul(sku=request.sku, order_id=request.order_id)
         after, size = (messages.position_of(request.page_token), request.page_size or DEFAULT_PAGE)
         entries = await levels.list_ledger(self._database, request.sku, request.order_id, after, size)
         return service_pb2.ListStockLedgerResponse(
@@ -159,28 +151,3 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
 
     async def _check_carts(self, carts: Sequence[usecases.CheckCart]) -> list[domain.Cart]:
         return await usecases.check_carts(self._database, carts, units_per_sku_max=self._settings.units_per_sku_max)
-
-    async def _once(
-        self, request: Mutation, context: Context, response: type[M], effect: Callable[[Transaction], Awaitable[M]]
-    ) -> M:
-        """Run `effect` in one transaction with the request's key; a repeated request gets the stored answer."""
-        claimed = idempotency.Request(
-            caller=caller_of(context),
-            method=type(request).__name__,
-            request_id=request.request_id,
-            body_hash=idempotency.hash_body(request),
-            subject="",
-        )
-        answer = await self._database.run(lambda tx: idempotency.once(tx, claimed, lambda: effect(tx)))
-        return response.FromString(answer)
-
-    def _batcher(
-        self, name: str, flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]]
-    ) -> Batcher[C, R]:
-        return Batcher(
-            flush,
-            name=name,
-            max_batch=self._settings.batch_max,
-            max_queue=self._settings.queue_max,
-            retry=Retry(within=timedelta(milliseconds=self._settings.plumbing_retry_ms)),
-        )

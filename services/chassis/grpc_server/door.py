@@ -26,6 +26,7 @@ from services.chassis.errors import (
     to_rpc_status,
 )
 from services.chassis.grpc_server.calls import Call, Context, Identify, current_call
+from services.chassis.grpc_server.nul import MUST_NOT, nul_paths
 from services.chassis.ids import new_id
 from services.chassis.telemetry import current_traceparent, get_logger, histogram, set_traceparent, trace_id
 
@@ -33,6 +34,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 log = get_logger(__name__)
 _seconds = histogram("call_seconds", "time of a call until its last message", ["method", "code"])
+_LOGGED = 64  # characters of a request id, which may be anything as long as it was not validated
 _GRPC_CODES: dict[Code, grpc.StatusCode] = {Code(status.value[0]): status for status in grpc.StatusCode}
 
 
@@ -102,8 +104,11 @@ class Door:
         if remaining is None:
             raise DeadlineRequired
         current_call.set(Call(caller, asyncio.get_running_loop().time() + remaining))
-        if violations := self._validate(request):
-            raise InvalidField(*_first_and_more([_described(violation.proto) for violation in violations]))
+        violations = [_described(violation.proto) for violation in self._validate(request)]
+        violations += ((path, MUST_NOT) for path in nul_paths(request))
+        if violations:
+            first, *more = violations
+            raise InvalidField(*first, *more)
 
     async def _refuse(
         self, error: BaseException, method: str, request: Message, context: Context, started: float
@@ -114,7 +119,9 @@ class Door:
         shown = self._shown(error, context, method)
         self._record(method, shown.code, shown.reason, request, started)
         status = to_rpc_status(shown)
-        await context.abort(_GRPC_CODES[shown.code], shown.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),))
+        await context.abort(
+            _GRPC_CODES[shown.code], status.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
+        )
 
     def _shown(self, error: BaseException, context: Context, method: str) -> DomainError:
         """What the caller may see of it."""
@@ -150,7 +157,7 @@ class Door:
             code=code.name,
             reason=reason,
             caller=current_call.get().caller,
-            request_id=getattr(request, "request_id", ""),
+            request_id=getattr(request, "request_id", "")[:_LOGGED],
             trace_id=trace_id(current_traceparent()),
             duration_ms=round(seconds * 1000, 2),
         )
@@ -174,11 +181,6 @@ def _path(field: Any) -> str:
         if (subscript := element.subscript) is not None:
             path += f'["{subscript.value}"]' if isinstance(subscript.value, str) else f"[{subscript.value}]"
     return path
-
-
-def _first_and_more(violations: list[tuple[str, str]]) -> tuple[Any, ...]:
-    (path, description), *more = violations
-    return path, description, *more
 
 
 def _code_of(context: Context) -> Code:

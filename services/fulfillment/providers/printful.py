@@ -67,12 +67,14 @@ class PrintfulProvider:
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
         return Hint(kind, object_id, external_id, digest.digest())
 
-    def external_id(self, order_id: str, reference: int) -> str:
+    @staticmethod
+    def external_id(order_id: str, reference: int) -> str:
         """26 characters of the order id in base32 and the number: at most 32 of `[A-Za-z0-9_-]` (F-17)."""
         name = base64.b32encode(uuid.UUID(order_id).bytes).decode().rstrip("=")
         return f"{name}-{reference}"
 
-    def order_of(self, external_id: str) -> str | None:
+    @staticmethod
+    def order_of(external_id: str) -> str | None:
         """The order id in one of our names."""
         name, dash, number = external_id.rpartition("-")
         try:
