@@ -100,9 +100,12 @@ def _ended_in_vain(draft: Draft, cause: Input) -> bool:
     """A cancel that left its attempt alive is not repeated at once: the provider is asked first, later."""
     if not isinstance(cause, OperationEnded) or cause.kind is not Kind.CANCEL:
         return False
-    if cause.absent or draft.payable.attempt(cause.target_id).ended:
+    attempt = draft.payable.attempt(cause.target_id)
+    if cause.absent or attempt.ended:
         return False
     draft.look(draft.now + draft.rules.ask_again)
+    if attempt.state in cancellation.ENDABLE:
+        draft.raise_incident("attempt_not_ended", attempt.object_id, state=attempt.state, code=cause.code)
     return True
 
 

@@ -84,6 +84,7 @@ def test_a_cancel_in_vain_is_not_repeated_at_once_but_when_time_passes() -> None
     payable = run(live(), CANCEL)
     vain = decide(payable, ended(payable, Kind.CANCEL, succeeded=False, code="x"), NOW)
     assert (vain.operations, vain.payable.look_at) == ((), NOW + timedelta(hours=1))
+    assert [incident.kind for incident in vain.incidents] == ["attempt_not_ended"]
     later = decide(vain.payable, TimePassed(), NOW + timedelta(hours=1))
     assert [(o.kind, o.number) for o in later.operations] == [(Kind.CANCEL, 2)]
 
