@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from consumers.analytics import files
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -62,12 +64,14 @@ def _open(folder: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
-    pattern = "topic=*/day=*/*.parquet"
-    if next(folder.glob(pattern), None) is None:
-        source = _EMPTY
-    else:
-        path = str(folder / pattern).replace("'", "''")
-        source = f"SELECT {_IN_UTC} FROM read_parquet('{path}', hive_partitioning = false)"
+    paths = ", ".join("'" + str(folder / name).replace("'", "''") + "'" for name in _current(folder))
+    source = f"SELECT {_IN_UTC} FROM read_parquet([{paths}], hive_partitioning = false)" if paths else _EMPTY
     connection.execute(f"CREATE VIEW archive AS {source}")
     connection.execute(VIEWS.read_text())
     return connection
+
+
+def _current(folder: Path) -> list[str]:
+    """The files of this moment, without those that were joined into larger ones: what comes later is not seen."""
+    present = set(files.scan(folder))
+    return sorted(file.name for file in present - {file for file, _ in files.superseded(present)})

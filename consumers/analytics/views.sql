@@ -1,6 +1,6 @@
 -- What can be asked of the archive. `archive` is all of its rows; each view below is a question by its name.
 
--- Every event once: relays may publish one twice (S-24), and a small file may stay beside the one it was joined into.
+-- Every event once: relays may publish one twice (S-24).
 CREATE VIEW events AS
 SELECT event_id, type, split_part(type, '.', -1) AS name, event_time, key, topic, partition, "offset",
        body ->> '$.context.order_id' AS order_id, body::JSON AS body

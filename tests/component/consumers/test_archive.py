@@ -125,4 +125,4 @@ def test_a_crash_between_join_and_removal_leaves_nothing_double(tmp_path: Path) 
     whole = parquet.join(tmp_path, written)
     assert [small for small, _ in files.superseded(files.scan(tmp_path))] == written
     assert {large for _, large in files.superseded(files.scan(tmp_path))} == {whole}
-    assert query.ask("SELECT count(*) FROM events", tmp_path).rows == [(3,)]
+    assert query.ask("SELECT count(*) FROM archive", tmp_path).rows == [(3,)]
