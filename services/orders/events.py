@@ -6,7 +6,6 @@ messages; what only fills columns to show (objects at the provider, locations) t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC
 from enum import Enum
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from onefold.payments.v1 import payments_events_pb2, payments_pb2
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.chassis.inbox import IncomingEvent, Outcome, decode
+from services.chassis.messages import moment_of
 from services.orders.domain import (
     CancellationOutcome,
     DisputeState,
@@ -56,7 +56,7 @@ def fact_of(event: IncomingEvent) -> IncomingFact | None:
     message: Any = decode(event)
     context = message.context
     values = {name: _value(message, name) for name in _names(kind) if name not in ("version", "occurred_at")}
-    fact = kind(version=context.version, occurred_at=context.occurred_at.ToDatetime(UTC), **values)
+    fact = kind(version=context.version, occurred_at=moment_of(context.occurred_at), **values)
     return IncomingFact(
         event_id=event.id,
         order_id=context.order_id,

@@ -3,18 +3,15 @@
 Why: the door translates and decides nothing; names of states equal those of the enums behind their prefix.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_pb2, orders_service_pb2
 
-from services.chassis.errors import InvalidField
 from services.chassis.idempotency import Request, hash_body
 from services.chassis.ids import display_number, new_id
+from services.chassis.messages import timestamp
 from services.orders.domain import Money
 from services.orders.store.reading import OrderView
 from services.orders.usecases.commands import CartLine, PaymentWay, PlaceOrder
@@ -23,14 +20,8 @@ from services.orders.usecases.placing import METHOD
 ADDRESS: Final = tuple(field.name for field in common_pb2.Address.DESCRIPTOR.fields)
 
 
-def request_of(message: Any, caller: str, method: str, subject: str) -> Request:
-    """One try of a caller's request; `subject` is the id that it proposes or is about."""
-    return Request(caller, method, message.request_id, hash_body(message), subject)
-
-
 def place_order_of(message: orders_service_pb2.CreateOrderRequest, caller: str) -> PlaceOrder:
     """The command, with a proposed order id. The body is kept for a completer until the order is placed."""
-    refuse_nul(message)
     body = message.SerializeToString(deterministic=True)
     return command_of(message, Request(caller, METHOD, message.request_id, hash_body(message), new_id(), body))
 
@@ -97,13 +88,13 @@ def order_message(view: OrderView) -> orders_pb2.Order:
         history=[_entry(entry) for entry in view.history],
         payment_flow=orders_pb2.PaymentFlow.Value(f"PAYMENT_FLOW_{root['payment_flow']}"),
         provider_object_ids=view.object_ids,
+        created_at=timestamp(root["created_at"]),
+        updated_at=timestamp(root["updated_at"]),
+        payable_until=timestamp(root["payable_until"]),
     )
     if root["cancellation_reason"]:
         name = f"CANCELLATION_REASON_{root['cancellation_reason']}"
         order.cancellation_reason = orders_pb2.CancellationReason.Value(name)
-    order.created_at.FromDatetime(root["created_at"])
-    order.updated_at.FromDatetime(root["updated_at"])
-    order.payable_until.FromDatetime(root["payable_until"])
     return order
 
 
@@ -118,28 +109,6 @@ def payment_message(way: PaymentWay | None) -> orders_pb2.PaymentInstructions | 
         checkout_url=way.checkout_url,
         attempt_id=way.attempt_id,
     )
-
-
-def refuse_nul(message: Message) -> None:
-    """PostgreSQL's text cannot hold NUL (F-32). Raises InvalidField, which names every field."""
-    if b"\x00" in message.SerializeToString():  # cheap, and true for little else
-        paths = list(_with_nul(message, ""))
-        if paths:
-            first, *others = ((path, "must not contain NUL") for path in paths)
-            raise InvalidField(*first, *others)
-
-
-def _with_nul(message: Message, prefix: str) -> Iterator[str]:
-    for field, value in message.ListFields():
-        path = f"{prefix}{field.name}"
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            yield from (f"{path}[{key!r}]" for key, item in value.items() if "\x00" in f"{key}{item}")
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            items = enumerate(value) if field.is_repeated else [(None, value)]
-            for index, item in items:
-                yield from _with_nul(item, f"{path}[{index}]." if index is not None else f"{path}.")
-        elif isinstance(value, str) and "\x00" in value:
-            yield path
 
 
 def _money(amount_minor: int, currency: str) -> common_pb2.Money:
@@ -162,28 +131,25 @@ def _line(line: Mapping[str, Any], currency: str) -> orders_pb2.OrderLine:
 
 
 def _parcel(parcel: Mapping[str, Any]) -> orders_pb2.Parcel:
-    message = orders_pb2.Parcel(
+    return orders_pb2.Parcel(
         shipment_id=parcel["shipment_id"],
         carrier=parcel["carrier"],
         tracking_number=parcel["tracking_number"],
         tracking_url=parcel["tracking_url"],
         lines=[common_pb2.LineQuantity(**units) for units in parcel["lines"]],
+        sent_at=timestamp(parcel["sent_at"]),
+        delivered_at=timestamp(parcel["delivered_at"]),
     )
-    message.sent_at.FromDatetime(parcel["sent_at"])
-    if parcel["delivered_at"]:
-        message.delivered_at.FromDatetime(parcel["delivered_at"])
-    return message
 
 
 def _entry(entry: Mapping[str, Any]) -> orders_pb2.OrderHistoryEntry:
-    occurred_at: datetime = entry["occurred_at"]
     message = orders_pb2.OrderHistoryEntry(
         to_state=orders_pb2.OrderState.Value(f"ORDER_STATE_{entry['to_state']}"),
         actor=entry["actor"],
         reason=entry["reason"],
         caused_by=entry["caused_by"],
+        occurred_at=timestamp(entry["occurred_at"]),
     )
     if entry["from_state"]:
         message.from_state = orders_pb2.OrderState.Value(f"ORDER_STATE_{entry['from_state']}")
-    message.occurred_at.FromDatetime(occurred_at)
     return message

@@ -3,16 +3,13 @@
 Why: the door for calls and the completer must go exactly the same way.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final, Self
 
 import grpc.aio
 
-from services.chassis.batch import Batcher, Retry
+from services.chassis.batch import Batcher, batcher_for
 from services.chassis.clock import Clock
 from services.chassis.db import Database
-from services.chassis.errors import DomainError
 from services.chassis.grpc_client import channel
 from services.orders.config import OrdersSettings
 from services.orders.messages import resumed_command_of
@@ -49,21 +46,8 @@ class Placement:
             shipping_fees=settings.shipping_fees,
             lease=settings.lease,
         )
-        self.paying = Paying(
-            database,
-            payments,
-            clock,
-            policies=settings.policies,
-            batch_max=settings.batch_max,
-            queue_max=settings.queue_max,
-        )
-        self.orders: Batcher[PlaceOrder, Placed] = Batcher(
-            self._flush,
-            name="create_order",
-            max_batch=settings.batch_max,
-            max_queue=settings.queue_max,
-            retry=Retry(within=timedelta(milliseconds=settings.plumbing_retry_ms)),
-        )
+        self.paying = Paying(database, payments, clock, settings)
+        self.orders: Batcher[PlaceOrder, Placed] = batcher_for(settings, self.placing.flush, name="create_order")
         self.completer = Completer(
             database,
             self.placing,
@@ -87,6 +71,3 @@ class Placement:
         await self.paying.close()
         for each in self._channels:
             await each.close()
-
-    async def _flush(self, commands: Sequence[PlaceOrder]) -> list[Placed | DomainError]:
-        return await self.placing.flush(commands)

@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_events_pb2, orders_pb2
 
-from services.orders.domain import CancellationReason, LineQuantity, Money
+from services.chassis.messages import line_quantities, timestamp
+from services.orders.domain import CancellationReason, Money
 from services.orders.domain.events import OrderEvent
 
 _ENUMS: Final = {CancellationReason: ("CANCELLATION_REASON", orders_pb2.CancellationReason)}
@@ -22,8 +23,9 @@ _ENUMS: Final = {CancellationReason: ("CANCELLATION_REASON", orders_pb2.Cancella
 def message_of(event: OrderEvent, order_id: str, version: int, now: datetime, caused_by: str) -> Message:
     """The message that says `event`, with its context: order, version, time and cause."""
     message: Message = getattr(orders_events_pb2, type(event).__name__)()
-    context = common_pb2.EventContext(order_id=order_id, version=version, caused_by=caused_by)
-    context.occurred_at.FromDatetime(now)
+    context = common_pb2.EventContext(
+        order_id=order_id, version=version, occurred_at=timestamp(now), caused_by=caused_by
+    )
     message.context.CopyFrom(context)  # type: ignore[attr-defined]
     for name in _names(type(event)):
         _set(message, name, getattr(event, name))
@@ -33,11 +35,6 @@ def message_of(event: OrderEvent, order_id: str, version: int, now: datetime, ca
 def money(amount: Money) -> common_pb2.Money:
     """An amount."""
     return common_pb2.Money(amount_minor=amount.amount_minor, currency=amount.currency)
-
-
-def line_quantity(units: LineQuantity) -> common_pb2.LineQuantity:
-    """Units of one line."""
-    return common_pb2.LineQuantity(line=units.line, sku=units.sku, quantity=units.quantity)
 
 
 def enum_value(value: Enum) -> int:
@@ -55,9 +52,9 @@ def _set(message: Message, name: str, value: Any) -> None:
         case Money():
             getattr(message, name).CopyFrom(money(value))
         case datetime():
-            getattr(message, name).FromDatetime(value)
+            getattr(message, name).CopyFrom(timestamp(value))
         case tuple():
-            getattr(message, name).extend(line_quantity(units) for units in value)
+            getattr(message, name).extend(line_quantities(value))
         case Enum():
             setattr(message, name, enum_value(value))
         case _:

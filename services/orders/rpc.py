@@ -6,20 +6,19 @@ it each goes on alone to payments, because one slow provider call would hold up 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from google.protobuf.message import Message
 from onefold.orders.v1 import orders_pb2
 from onefold.orders.v1 import orders_service_pb2 as service_pb2
 from onefold.orders.v1 import orders_service_pb2_grpc as service_grpc
 
-from services.chassis import idempotency
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DependencyUnavailable, DomainError, InvalidField, to_refusal
-from services.chassis.grpc_server import Context, caller_of, deadline_of, shielded
+from services.chassis.grpc_server import Context, answer_once, caller_of, deadline_of, shielded
 from services.chassis.ids import InvalidOrderNumber, parse_number
+from services.chassis.messages import moment_of
 from services.chassis.telemetry import get_logger
 from services.orders import messages, pages
 from services.orders.config import OrdersSettings
@@ -80,7 +79,6 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         self, request: service_pb2.ListOrdersRequest, context: Context
     ) -> service_pb2.ListOrdersResponse:
         """Lists orders, newest first."""
-        messages.refuse_nul(request)
         wanted = Wanted(
             request.customer_id,
             tuple(orders_pb2.OrderState.Name(state).removeprefix("ORDER_STATE_") for state in request.states),
@@ -110,7 +108,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         async def change(tx: Transaction) -> Sequence[DomainError | None]:
             return await cancel_orders(tx, [command], self._clock.now(), self._policies)
 
-        return service_pb2.CancelOrderResponse(order=await self._once(request, "CancelOrder", context, change))
+        return service_pb2.CancelOrderResponse(order=await self._once(request, context, change))
 
     async def DecideCancellation(
         self, request: service_pb2.DecideCancellationRequest, context: Context
@@ -123,7 +121,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         async def change(tx: Transaction) -> Sequence[DomainError | None]:
             return await decide_cancellations(tx, [command], self._clock.now(), self._policies)
 
-        order = await self._once(request, "DecideCancellation", context, change)
+        order = await self._once(request, context, change)
         return service_pb2.DecideCancellationResponse(order=order)
 
     async def UpdateOrderMetadata(
@@ -135,7 +133,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         async def change(tx: Transaction) -> Sequence[DomainError | None]:
             return await update_metadata(tx, [command], self._clock.now())
 
-        order = await self._once(request, "UpdateOrderMetadata", context, change)
+        order = await self._once(request, context, change)
         return service_pb2.UpdateOrderMetadataResponse(order=order)
 
     async def WatchOrder(
@@ -164,28 +162,21 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
     async def _once(
         self,
         request: Any,
-        method: str,
         context: Context,
         change: Callable[[Transaction], Awaitable[Sequence[DomainError | None]]],
     ) -> orders_pb2.Order:
         """A change that counts once (S-29); the stored answer is the order's id, the answer the order as it is now."""
-        messages.refuse_nul(request)
-        claimed = messages.request_of(request, caller_of(context), method, request.order_id)
 
-        async def body(tx: Transaction) -> bytes:
-            async def effect() -> Message:
-                (refusal,) = await change(tx)
-                if refusal is not None:
-                    raise refusal
-                return orders_pb2.Order(order_id=request.order_id)
+        async def effect(tx: Transaction) -> orders_pb2.Order:
+            (refusal,) = await change(tx)
+            if refusal is not None:
+                raise refusal
+            return orders_pb2.Order(order_id=request.order_id)
 
-            return await idempotency.once(tx, claimed, effect)
-
-        await self._database.run(body)
-        return messages.order_message(await self._read(request.order_id))
+        answer = await answer_once(self._database, request, context, orders_pb2.Order, effect, subject=request.order_id)
+        return messages.order_message(await self._read(answer.order_id))
 
     async def _order_id(self, request: service_pb2.GetOrderRequest) -> str:
-        messages.refuse_nul(request)
         match request.WhichOneof("key"):
             case "number":
                 try:
@@ -220,10 +211,4 @@ def _created(view: OrderView, way: PaymentWay | None) -> service_pb2.CreateOrder
 
 
 def _moment(request: service_pb2.ListOrdersRequest, field: str) -> datetime | None:
-    if not request.HasField(field):  # type: ignore[arg-type]
-        return None
-    try:
-        moment: datetime = getattr(request, field).ToDatetime(UTC)
-    except ValueError:
-        raise InvalidField(field, "is no moment between the years 1 and 9999") from None
-    return moment
+    return moment_of(getattr(request, field), field) if request.HasField(field) else None  # type: ignore[arg-type]

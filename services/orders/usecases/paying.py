@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.chassis import idempotency
-from services.chassis.batch import Batcher
+from services.chassis.batch import Batcher, batcher_for
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError, Refused
 from services.chassis.idempotency import DONE, FAILED, Claim, Step
-from services.orders.domain import CancellationReason, Policies
+from services.orders.config import OrdersSettings
+from services.orders.domain import CancellationReason
 from services.orders.partners import Payments
 from services.orders.store import reading, roots
 from services.orders.store.reading import OrderView
@@ -41,18 +42,13 @@ class Paying:
         database: Database,
         payments: Payments,
         clock: Clock,
-        *,
-        policies: Policies,
-        batch_max: int,
-        queue_max: int,
+        settings: OrdersSettings,
     ) -> None:
         self._database = database
         self._payments = payments
         self._clock = clock
-        self._policies = policies
-        self._answers: Batcher[_Answer, bool] = Batcher(
-            self._store_answers, name="create_order_answers", max_batch=batch_max, max_queue=queue_max
-        )
+        self._policies = settings.policies
+        self._answers: Batcher[_Answer, bool] = batcher_for(settings, self._store_answers, name="create_order_answers")
 
     async def finish(self, placed: Placed) -> tuple[OrderView, PaymentWay | None]:
         """Begin the payment if that is still to be done, and end the request.

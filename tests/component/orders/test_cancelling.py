@@ -85,7 +85,7 @@ async def test_a_repeated_wish_reads_the_order_as_it_is_and_another_body_is_refu
     assert again.state == orders_pb2.ORDER_STATE_CANCELLED
     error = await refusal(shop.cancel(order.order_id, "ADMIN", request_id="c"))
     assert error.reason == "REQUEST_ID_REUSED"
-    stored = await shop.database.fetchval("SELECT answer FROM idempotency_keys WHERE method = 'CancelOrder'")
+    stored = await shop.database.fetchval("SELECT answer FROM idempotency_keys WHERE method = 'CancelOrderRequest'")
     assert b"ada@example.org" not in stored
 
 

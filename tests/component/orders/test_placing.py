@@ -178,7 +178,7 @@ async def test_nul_is_refused_by_name(shop: Shop) -> None:
     request.metadata["note"] = "\x00"
     error = await refusal(shop.create(request))
     assert isinstance(error, InvalidField)
-    assert {path for path, _ in error.violations} == {"shipping_address.name", "metadata['note']"}
+    assert {path for path, _ in error.violations} == {"shipping_address.name", 'metadata["note"]'}
 
 
 @pytest.mark.requirement("R-2.12")
