@@ -49,7 +49,7 @@ def test_markers_are_found_on_functions_classes_files_and_parameters(tmp_path: P
 
 def test_a_due_row_without_a_test_and_an_unknown_number_are_breaches() -> None:
     rows = read_rows(PAGE_TEXT)
-    assert breaches(rows, {"R-1.1": ["tests/a.py"]}) == []
+    assert breaches(rows, {"R-1.1": ["tests/a.py"], "F-9": ["tests/b.py"]}) == []
     assert breaches(rows, {"S-99": ["tests/a.py"]}) == [
         "no test names R-1.1: One order per payment",
         "tests/a.py names S-99, which is not in requirements.md",
