@@ -11,7 +11,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 PIP := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
-OURS := services gateway consumers simulators ops
+OURS := services gateway consumers simulators ops bench
 PROTOS := $(shell find protos -name '*.proto')
 BREAKING := $(BIN)/buf breaking gen/image.binpb --against protos/baseline.binpb --config protos/buf.yaml
 TESTS := unit component conformance model flow
@@ -78,6 +78,12 @@ protos: gen/.stamp  ## Generate gen/ from protos/
 breaks: install  ## Take each guarantee away and see its tests fail (ONLY="R-1.1 S-5" for some)
 	@$(BIN)/python -m ops.breaks $(ONLY)
 
+bench: install  ## Measure ours, a rival and the limit in turns (ONLY=hot-sku for one)
+	@$(BIN)/onefold bench $(or $(ONLY),all) --json
+
+bench-growth: install  ## Cost per order after a million orders, at most 20 minutes
+	@$(BIN)/onefold bench growth --json
+
 requirements: install  ## Show which tests prove each requirement and rule
 	@$(BIN)/python -m ops.requirements
 
@@ -121,5 +127,5 @@ gen/.stamp: .venv/.run $(PROTOS) ops/protos.py
 	$(BIN)/python -m ops.protos
 	@touch $@
 
-.PHONY: help demo test install up down test-unit model format protos breaks requirements lock baseline clean check \
+.PHONY: help demo test bench bench-growth install up down test-unit model format protos breaks requirements lock baseline clean check \
 	check-fresh check-style check-imports check-house check-protos check-documents check-types
