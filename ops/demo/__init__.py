@@ -19,8 +19,8 @@ from ops.local.child import LocalStackError
 from ops.local.environment import Ports
 from ops.local.stack import Stack
 
-SHORTER: Final = {"ONEFOLD_ORDERS_PAYABLE_MS": "6000"}  # carts are abandoned, and nobody wants to wait for them
-console = Console(highlight=False)
+SHORTER: Final = {"ONEFOLD_ORDERS_PAYABLE_MS": "8000"}  # carts are abandoned, and nobody wants to wait for them
+WIDTH: Final = 110  # of a log, which has none of its own
 
 
 def demo(
@@ -28,6 +28,9 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep databases, logs and mails to look at.")] = False,
 ) -> None:
     """Play a hundred checkouts through everything, and audit them; exit 0 only if all adds up."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
     state = Path(tempfile.mkdtemp(prefix="onefold-demo-"))
     state.chmod(0o755)  # PostgreSQL may run as another account
     began = time.monotonic()

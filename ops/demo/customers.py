@@ -31,6 +31,7 @@ class Played:
     checkout: Checkout
     order_id: str = ""
     refused: str = ""
+    too_late: bool = False  # the page said that this can no longer be paid
 
 
 async def play(doors: Doors, checkout: Checkout) -> Played:
@@ -45,7 +46,10 @@ async def play(doors: Doors, checkout: Checkout) -> Played:
         return Played(checkout, refused=error.details() or "refused")
     played = Played(checkout, created.order.order_id)
     await _meddle(doors, played)
-    await _pay(doors, played, created.payment)
+    try:
+        await _pay(doors, played, created.payment)
+    except SimulatorError:
+        played.too_late = True
     return played
 
 
@@ -66,7 +70,9 @@ async def _pay(doors: Doors, played: Played, payment: orders_pb2.PaymentInstruct
         case Story.BY_BANK:
             await _confirm(doors, payment, BANK)
         case Story.CANCELS:
-            await asyncio.gather(_confirm_if_possible(doors, payment), _cancel(doors, played))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_cancel(doors, played))
+                both.create_task(_confirm_if_open(doors, payment))
         case _:
             await _confirm(doors, payment, CARD)
 
@@ -78,11 +84,11 @@ async def _confirm(doors: Doors, payment: orders_pb2.PaymentInstructions, method
         await doors.world.stripe.confirm(payment.client_secret, method)
 
 
-async def _confirm_if_possible(doors: Doors, payment: orders_pb2.PaymentInstructions) -> None:
+async def _confirm_if_open(doors: Doors, payment: orders_pb2.PaymentInstructions) -> None:
     try:
         await _confirm(doors, payment, CARD)
     except SimulatorError:
-        return  # cancelled before: the page says so
+        return  # the cancellation was first, and the page says so
 
 
 async def _cancel(doors: Doors, played: Played) -> None:

@@ -79,7 +79,15 @@ def _has_rival(one: Played) -> bool:
 def _is_at_rest(one: Played, order: orders_pb2.Order | None) -> bool:
     if order is None or order.cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED:
         return False
-    return state_of(order) in one.checkout.ends
+    return state_of(order) in one.checkout.ends or _has_expired(one, order)
+
+
+def _has_expired(one: Played, order: orders_pb2.Order) -> bool:
+    """On a machine that is busy with other things: the time to pay ran out before the customer, or before the word of
+    an authorisation, which is no payment yet and is released."""
+    expired = order.cancellation_reason == orders_pb2.CANCELLATION_REASON_EXPIRED
+    may_expire = one.too_late or one.checkout.story is Story.MANUAL
+    return expired and may_expire and order.state == orders_pb2.ORDER_STATE_CANCELLED
 
 
 def _describe(one: Played, order: orders_pb2.Order | None) -> str:
