@@ -6,8 +6,8 @@ rollback is an error (F-25), and retries repeat the whole body of a transaction 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import asyncpg
@@ -75,13 +75,15 @@ class Database:
             await connection.execute("BEGIN")
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
+                _forget_rows(error)
                 if not connection.is_closed():
                     with suppress(*_LOST):  # lost at this very moment: the body's error says more
                         await connection.execute("ROLLBACK")
                 raise
-            if await connection.execute("COMMIT") != "COMMIT":
-                raise TransactionAborted
+            with _without_rows():
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise TransactionAborted
 
     async def run(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `body` in a transaction, and the whole of it again after a deadlock or serialization failure."""
@@ -97,15 +99,18 @@ class Database:
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         """Rows of one statement outside of a transaction."""
-        return await self._pool.fetch(sql, *args)
+        with _without_rows():
+            return await self._pool.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record | None:
         """The first row of one statement outside of a transaction."""
-        return await self._pool.fetchrow(sql, *args)
+        with _without_rows():
+            return await self._pool.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """The first value of one statement outside of a transaction."""
-        return await self._pool.fetchval(sql, *args)
+        with _without_rows():
+            return await self._pool.fetchval(sql, *args)
 
 
 @asynccontextmanager
@@ -154,6 +159,23 @@ def _rpc_code(error: BaseException) -> Code | None:
     code = getattr(error, "code", None)
     value = getattr(code() if callable(code) else None, "value", None)
     return Code(value[0]) if isinstance(value, tuple) else None
+
+
+@contextmanager
+def _without_rows() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _forget_rows(error)
+        raise
+
+
+def _forget_rows(error: BaseException | None) -> None:
+    """PostgreSQL's DETAIL shows the failing row, and the row may hold an address: no log or incident may say it."""
+    while error is not None:
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        error = error.__cause__ or error.__context__
 
 
 async def _roll_back(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -99,6 +99,7 @@ class Applier:
         for place in range(len(items)):
             if (reason := await self._poison(items[place : place + 1])) is not None:
                 await self._park_from(items[place:], reason)
+                self._timeouts = min(self._timeouts, _TIMEOUTS_IN_A_ROW)  # the next key has as many tries of its own
                 return
 
     async def _poison(self, items: Sequence[Item]) -> str | None:

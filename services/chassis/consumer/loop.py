@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.chassis.clock import Clock
 from services.chassis.config import ServiceSettings
+from services.chassis.consumer import parking
 from services.chassis.consumer.apply import Applier, Handler, TooManyParked
 from services.chassis.consumer.records import read
 from services.chassis.db import Database, is_broken_plumbing
@@ -59,6 +60,7 @@ class Consumer:
         self._group = f"{settings.topic_prefix}{group}"
         self._topics = [f"{settings.topic_prefix}{topic}" for topic in topics]
         self._settings = settings
+        self._database = database
         self._applier = Applier(
             consumer=name,
             database=database,
@@ -156,6 +158,7 @@ class Consumer:
             await kafka.stop()
             raise
         self._kafka = kafka
+        await parking.look_at_parked(self._database, self.name)
         self._watched_at, self._behind = asyncio.get_running_loop().time(), {}
         return kafka
 
@@ -170,6 +173,7 @@ class Consumer:
 
     async def _watch(self, kafka: "AIOKafkaConsumer") -> None:
         """Which partition was behind at the last look and has not moved since? The fetcher may be dead, so ask anew."""
+        await parking.look_at_parked(self._database, self.name)
         behind_before, self._behind = self._behind, {}
         async with asyncio.timeout(_KAFKA_TIMEOUT_S):
             assigned = list(kafka.assignment())

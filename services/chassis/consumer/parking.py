@@ -11,11 +11,15 @@ from services.chassis.consumer.records import Unreadable
 from services.chassis.db import Database, Transaction
 from services.chassis.inbox import IncomingEvent
 from services.chassis.incidents import Incident, open_incidents
-from services.chassis.telemetry import counter
+from services.chassis.telemetry import counter, gauge
 
 KEY_PARKED: Final = "key_parked"
 
 _parked = counter("parked_events_total", "Events that were parked", ["consumer"])
+
+_waiting = gauge("parked_keys", "Keys that wait for a person, as their consumer last saw them", ["consumer"])
+
+_COUNT: Final = "SELECT count(*) FROM parked_keys WHERE consumer = $1"
 
 _LOCK: Final = """
 SELECT parked.topic, parked.key
@@ -106,6 +110,11 @@ async def parked_in_last_minute(tx: Transaction, consumer: str, topic: str, key:
     """How many other keys the consumer has parked within a minute, by the database's clock."""
     count: int = await tx.fetchval(_RECENT, consumer, topic, key)
     return count
+
+
+async def look_at_parked(db: Database, consumer: str) -> None:
+    """Show how many keys of the consumer are parked now."""
+    _waiting.labels(consumer).set(await db.fetchval(_COUNT, consumer))
 
 
 def incident_subject(consumer: str, topic: str, key: str) -> str:

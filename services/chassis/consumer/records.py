@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.chassis.inbox import IncomingEvent
+
+_STORED: Final = ("ce_type", "ce_source", "traceparent")  # as text, which cannot hold NUL (F-32)
 
 
 class Record(Protocol):
@@ -46,6 +48,9 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
     try:
         headers = {name: value.decode() for name, value in record.headers}
         key = _key(record.key)
+        for name in _STORED:
+            if "\0" in headers.get(name, ""):
+                raise ValueError(f"{name} contains NUL")
         event_id = str(uuid.UUID(headers["ce_id"]))
         time = datetime.fromisoformat(headers["ce_time"])
         if time.tzinfo is None:
@@ -64,7 +69,7 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
         )
     except KeyError as error:
         reason = f"header {error.args[0]} is missing"
-    except ValueError as error:  # UnicodeDecodeError included
+    except (ValueError, OverflowError) as error:  # UnicodeDecodeError included
         reason = str(error)
     try:
         key = _key(record.key)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _ROWS: Final = 4000
+_FEWER: Final = 8  # after a failure so many times fewer rows at once: a slow broker gets what it can take in time
 _ROUNDS: Final = 50  # of one run_once, so that `stop` is seen under load
 _LEADER_LOCK: Final = "onefold outbox relay"
 _NEXT_LEADER_S: Final = 1.0
 _BACK_OFF_S: Final = (0.1, 5.0)
+_AGE_EVERY_S: Final = 1.0
 _WARM_S: Final = 0.25  # after events were seen: look again soon, because not every append notifies (F-29)
 _WARM_PAUSE_S: Final = 0.01
 
@@ -35,9 +37,13 @@ SELECT position, id::text, aggregateid, type, payload, occurred_at, traceparent
   FROM outbox WHERE position <> ALL($1::bigint[]) ORDER BY position LIMIT $2
 """
 _DELETE: Final = "DELETE FROM outbox WHERE position = ANY($1::bigint[])"
+_AGE: Final = """
+SELECT extract(epoch FROM clock_timestamp() - appended_at)::float8 FROM outbox ORDER BY position LIMIT 1
+"""
 _TRY_LEAD: Final = "SELECT pg_try_advisory_lock(hashtext($1))"
 
 _relayed = counter("outbox_relayed_total", "Events published and deleted from the outbox")
+_age = gauge("outbox_oldest_seconds", "Age of the oldest event that is not in Kafka yet, as its relay last saw it")
 _leads = gauge("outbox_relay_leads", "1 while this process is the service's relay")
 
 
@@ -55,7 +61,9 @@ class Relay:
         self._publisher: Publisher | None = None
         self._leads = False
         self._healthy = False
+        self._rows = _ROWS
         self._woken = asyncio.Event()
+        self._looked_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop`; after any error everything is dropped and begun anew from the lowest position."""
@@ -76,8 +84,10 @@ class Relay:
                     )
                     await self._pause(stop, back_off)
                     back_off = min(2 * back_off, _BACK_OFF_S[1])
+                    self._rows = max(1, self._rows // _FEWER)
                     continue
                 back_off = _BACK_OFF_S[0]
+                self._rows = min(_ROWS, 2 * self._rows)
                 if relayed:
                     warm_until = loop.time() + _WARM_S
                 elif not self._leads:
@@ -135,6 +145,8 @@ class Relay:
             if self._leads:
                 log.info("relay_leads", topic=self._topic)
                 _leads.set(1)
+        if self._leads:
+            await self._look_at_age()  # before Kafka is asked, for it counts most while Kafka is away
         if self._leads and self._publisher is None:
             from services.chassis.outbox.publisher import (
                 Publisher,
@@ -148,6 +160,13 @@ class Relay:
             )
             await self._publisher.start()
         return self._leads
+
+    async def _look_at_age(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _AGE_EVERY_S:
+            self._looked_at = now
+            assert self._session is not None
+            _age.set(await self._session.fetchval(_AGE) or 0)
 
     async def _drain(self) -> int:
         """While one read is on its way to Kafka, the one before is deleted and the next one read."""
@@ -173,7 +192,7 @@ class Relay:
 
     async def _read(self, under_way: Sequence[int]) -> list[Any]:
         assert self._session is not None
-        return await self._session.fetch(_READ, under_way, _ROWS)
+        return await self._session.fetch(_READ, under_way, self._rows)
 
     async def _delete(self, positions: Sequence[int]) -> None:
         """On the session that holds the lock: where it is lost, nothing is deleted and everything begins anew."""

@@ -91,6 +91,24 @@ async def test_a_statement_that_always_times_out_is_tried_alone_and_then_parked(
     assert await effects(db) == ids(events[0], events[2])
 
 
+@pytest.mark.requirement("S-26")
+async def test_a_database_that_is_too_slow_for_all_does_not_park_one_key_after_the_other(
+    db: Database, settings: ServiceSettings, clock: ManualClock
+) -> None:
+    async def handler(tx: Transaction, fresh: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
+        await tx.execute("SET LOCAL statement_timeout = 1")
+        await tx.execute("SELECT count(*) FROM generate_series(1, 100000000)")
+        return await apply(tx, fresh)
+
+    consumer = applier(db, clock, handler)
+    events = [event(f"order-{number}", number) for number in range(1, 5)]
+    for tries, parked in ((6, 1), (1, 1), (1, 2)):  # each key has tries of its own
+        for _ in range(tries):
+            with pytest.raises(asyncpg.QueryCanceledError):
+                await consumer.apply(events)
+        assert len(await list_parked(db)) == parked
+
+
 @pytest.mark.requirement("S-29")
 async def test_a_commit_whose_answer_was_lost_is_recognised_and_not_repeated(
     db: Database, settings: ServiceSettings, clock: ManualClock

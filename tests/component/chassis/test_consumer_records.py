@@ -43,7 +43,11 @@ def test_a_record_is_read_as_a_cloud_event() -> None:
         (Record(ce_id=b"7"), "order-1", "badly formed"),
         (Record(ce_time=b"yesterday"), "order-1", "isoformat"),
         (Record(ce_time=b"2026-03-02T09:30:00"), "order-1", "no time zone"),
+        (Record(ce_time=b"0001-01-01T00:00:00+14:00"), "order-1", "out of range"),
         (Record(ce_type=b"\xff"), "order-1", "utf-8"),
+        (Record(ce_type=b"a\0b"), "order-1", "ce_type contains NUL"),
+        (Record(ce_source=b"a\0b"), "order-1", "ce_source contains NUL"),
+        (Record(traceparent=b"a\0b"), "order-1", "traceparent contains NUL"),
     ],
 )
 def test_what_cannot_be_read_says_why(record: Record, key: str, reason: str) -> None:

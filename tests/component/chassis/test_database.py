@@ -186,3 +186,20 @@ async def test_closing_waits_for_what_is_in_use(settings: ServiceSettings) -> No
         await add(tx, "1")
         assert not closing.done()
     await closing
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_the_row_that_an_error_is_about_is_not_in_its_text(db: Database, in_transaction: bool) -> None:
+    """PostgreSQL tells the whole failing row: with an address in it, that ends in logs and incidents."""
+    sql = (
+        "INSERT INTO idempotency_keys (caller, method, request_id, body_hash, subject, phase, holder, lease_until)"
+        " VALUES ('c', 'm', '1', 'short', 'Ada Lovelace', 'p', 'h', now())"
+    )
+    with pytest.raises(asyncpg.CheckViolationError) as caught:
+        if in_transaction:
+            async with db.transaction() as tx:
+                await tx.execute(sql)
+        else:
+            await db.fetch(sql)
+    assert "Ada" not in str(caught.value) + repr(caught.value)
+    assert "violates check constraint" in str(caught.value)

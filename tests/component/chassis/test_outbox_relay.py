@@ -7,6 +7,7 @@ import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from prometheus_client import REGISTRY
 
 from ops.local.databases import Access
 from services.chassis.config import ServiceSettings
@@ -244,3 +245,42 @@ async def test_the_component_is_woken_relays_and_stops(db: Database, settings: S
         await asyncio.wait_for(running, 5)
     assert len(await published(settings)) == 5
     assert not relay.ready()
+
+
+async def test_a_backlog_that_kafka_cannot_take_at_once_goes_in_smaller_parts(
+    db: Database, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publisher.publish
+
+    async def slow(self: Publisher, rows: Sequence[Any]) -> None:
+        if len(rows) > 100:
+            raise TimeoutError  # so many do not go through before the relay's time is over
+        await publish(self, rows)
+
+    monkeypatch.setattr(Publisher, "publish", slow)
+    await append_now(db, *(sent(f"order-{number}") for number in range(600)))
+    relay, stop = Relay(settings, TOPIC), asyncio.Event()
+    running = asyncio.create_task(relay.run(stop))
+
+    async def is_empty() -> bool:
+        return not await unsent(db)
+
+    try:
+        await wait_until(is_empty, within=20.0)
+    finally:
+        stop.set()
+        await running
+
+
+@pytest.mark.requirement("R-6.3")
+async def test_the_age_of_the_oldest_event_is_shown_while_kafka_is_away(
+    db: Database, settings: ServiceSettings
+) -> None:
+    away = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
+    await append_now(db, sent("order-1"))
+    await db.fetch("UPDATE outbox SET appended_at = appended_at - interval '5 minutes'")
+    relay = Relay(away, TOPIC, send_timeout_s=0.5)
+    with pytest.raises((KafkaError, TimeoutError)):
+        await relay.run_once()
+    shown = REGISTRY.get_sample_value("onefold_outbox_oldest_seconds")
+    assert shown is not None and 300 <= shown < 400
