@@ -1,5 +1,6 @@
 """Routes of the gateway: raw bytes in, authenticity, hand-over, and 2xx only after the service's commit."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -72,33 +73,36 @@ class Gateway:
     async def _take(
         self, source: str, request: Request, ingest: Ingest, is_authentic: Callable[[bytes], bool]
     ) -> Response:
-        body = await read_body(request, self.settings.max_body_bytes)
+        try:
+            async with asyncio.timeout(self.settings.body_ms / 1000):
+                body = await read_body(request, self.settings.max_body_bytes)
+        except (TimeoutError, ClientDisconnect):
+            return _answer(source, HTTPStatus.REQUEST_TIMEOUT)
         if body is None:
             return _answer(source, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        if not is_authentic(body):
+        if not body or not is_authentic(body):  # an empty one says nothing, whoever signed it
             log.warning("webhook_not_authentic", source=source)
             return _answer(source, HTTPStatus.BAD_REQUEST)
         try:
-            verdict = await ingest.submit(ReceivedWebhook(source, body, self.clock.now()))
-        except DomainError as error:
-            log.warning("webhook_not_taken", source=source, reason=error.reason)
+            # Our answer comes before the provider stops waiting (F-14), however many wait before this one.
+            async with asyncio.timeout(self.settings.answer_ms / 1000):
+                verdict = await ingest.submit(ReceivedWebhook(source, body, self.clock.now()))
+        except (DomainError, TimeoutError) as error:
+            log.warning("webhook_not_taken", source=source, reason=getattr(error, "reason", "TIMED_OUT"))
             return _answer(source, HTTPStatus.SERVICE_UNAVAILABLE)
         return _answer(source, ANSWERS[verdict])
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:
-    """The raw body, or None as soon as it is seen to be longer than `limit` bytes."""
+    """The raw body, or None as soon as it is seen to be longer than `limit` bytes. Raises ClientDisconnect."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         return None
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                return None
-    except ClientDisconnect:
-        return b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return None
     return bytes(body)
 
 

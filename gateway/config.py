@@ -31,6 +31,8 @@ class GatewaySettings(ProcessSettings):
     max_body_bytes: int = Field(
         default=1_048_576, ge=1024, le=1_048_576, description="largest webhook in bytes; larger ones get 413"
     )
+    body_ms: int = Field(default=10_000, ge=1, description="how long a webhook's body may take to come, then 408")
+    answer_ms: int = Field(default=4_500, ge=1, description="how long a service may take it, then 503 (F-14: 5 s)")
 
     @field_validator("printful_webhook_secret")
     @classmethod

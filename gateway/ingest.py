@@ -19,6 +19,8 @@ from services.chassis.messages import timestamp
 MAX_CALL_BYTES = 3 * 1024 * 1024
 # Razorpay waits 5 seconds (F-14), the others longer; our answer must come before that, whatever it is.
 TIMEOUT_SECONDS = 4.0
+# Codes that say nothing about the service: one webhook of the call may be what it stumbled over.
+FAULTS_OF_ONE = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 class Verdict(Enum):
@@ -86,6 +88,8 @@ def _batcher(call: Call, name: str) -> Ingest:
             try:
                 verdicts.extend(await call(part))
             except grpc.aio.AioRpcError as error:
+                if len(webhooks) > 1 and error.code() in FAULTS_OF_ONE:
+                    raise  # each is handed over alone, so that only the bad one fails
                 # Answered at once: the provider's next delivery is the retry.
                 verdicts.extend([from_rpc_error(error)] * len(part))
         return verdicts

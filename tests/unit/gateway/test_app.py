@@ -1,5 +1,6 @@
 """What a provider is told: the routes with a hand-over that answers as a service would."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from gateway.app import Gateway, build_app
 from gateway.config import GatewaySettings
@@ -23,15 +25,18 @@ BODY = b'{"id": "evt_1"}'
 class Door:
     """The gateway with a hand-over that remembers what it was given."""
 
-    def __init__(self, answer: Verdict | DomainError = Verdict.TAKEN) -> None:
+    def __init__(self, answer: Verdict | DomainError = Verdict.TAKEN, **changes: int) -> None:
         self.taken: list[ReceivedWebhook] = []
         self.answer = answer
+        self.go_on = asyncio.Event()
+        self.go_on.set()
         settings = GatewaySettings(
             profile="test",
             stripe_webhook_secret=SecretStr("whsec_test"),
             printful_webhook_secret=SecretStr(b"printful".hex()),
             printful_path_secret=SecretStr("path-secret"),
             max_body_bytes=4096,
+            **changes,  # type: ignore[arg-type]
         )
         gateway = Gateway(
             settings=settings,
@@ -44,6 +49,7 @@ class Door:
 
     async def _flush(self, webhooks: Sequence[ReceivedWebhook]) -> list[Verdict | DomainError]:
         self.taken.extend(webhooks)
+        await self.go_on.wait()
         return [self.answer] * len(webhooks)
 
     def stripe(self, body: bytes = BODY, header: str | None = None) -> tuple[int, bytes]:
@@ -118,3 +124,25 @@ def test_health(path: str, status: int) -> None:
 
 def test_only_post_reaches_a_webhook() -> None:
     assert Door().http.get("/webhooks/stripe").status_code == 405
+
+
+def test_a_service_that_does_not_answer_in_time_is_not_waited_for() -> None:
+    door = Door(answer_ms=50)
+    door.go_on.clear()
+    assert door.stripe() == (503, b"")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    door, sent = Door(body_ms=50), list[Message]()
+
+    async def nothing() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/webhooks/stripe", "headers": [], "query_string": b""}
+    await door.http.app(scope, nothing, send)
+    assert sent[0]["status"] == 408
+    assert door.taken == []
