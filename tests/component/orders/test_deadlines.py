@@ -122,8 +122,8 @@ async def test_a_deadline_that_changes_nothing_is_looked_at_once(shop: Shop) -> 
 
 
 @pytest.mark.requirement("R-1.16", "S-20")
-async def test_a_backorder_ends_at_its_deadline(database: Callable[[str], Access], clock: ManualClock) -> None:
-    async with open_shop(database, clock, stock_shortage=StockShortagePolicy.BACKORDER) as shop:
+async def test_a_backorder_ends_at_its_deadline(emptied: Callable[[str], Access], clock: ManualClock) -> None:
+    async with open_shop(emptied, clock, stock_shortage=StockShortagePolicy.BACKORDER) as shop:
         await shop.stocked("MUG", 2)
         order = await shop.order(MUG=2)
         await shop.hear(paid(order))

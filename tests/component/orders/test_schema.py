@@ -34,8 +34,8 @@ COLUMNS: dict[str, type[Enum]] = {
 
 
 @pytest.fixture
-async def laws(database: Callable[[str], Access]) -> list[tuple[str, str]]:
-    settings = settings_for(OrdersSettings, database("orders").serving)
+async def laws(emptied: Callable[[str], Access]) -> list[tuple[str, str]]:
+    settings = settings_for(OrdersSettings, emptied("orders").serving)
     async with open_database(settings) as db:
         return [(row["of"], row["law"]) for row in await db.fetch(CHECKS)]
 
