@@ -3,14 +3,14 @@
 Why: the door reads like a list of calls, and what a message must hold beyond its own rules is checked in one place.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.payments.v1 import payments_pb2
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.errors import InvalidField
 from services.chassis.ids import new_id
+from services.chassis.messages import moment_of
 from services.payments import domain, published
 from services.payments.providers.base import Checkout, NotPayable, Provider
 from services.payments.usecases.attempts import Begin, Begun
@@ -24,9 +24,6 @@ def begin_of(request: service_pb2.CreatePaymentRequest, provider: Provider) -> B
         provider.check_amount(request.due.amount_minor, request.due.currency)
     except NotPayable as error:
         raise InvalidField("due.amount_minor", str(error)) from error
-    for field in ("order_number", "email"):
-        if "\x00" in getattr(request, field):
-            raise InvalidField(field, "must not contain NUL")
     order_id = request.order_id.lower()
     create = domain.CreatePayment(
         attempt_id=new_id(),
@@ -35,7 +32,7 @@ def begin_of(request: service_pb2.CreatePaymentRequest, provider: Provider) -> B
         flow=domain.Flow(payments_pb2.Flow.Name(request.flow).removeprefix("FLOW_")),
         manual_capture=request.manual_capture,
     )
-    until = moment(request.payable_until) if request.HasField("payable_until") else None
+    until = moment_of(request.payable_until, "payable_until") if request.HasField("payable_until") else None
     checkout = Checkout(order_id, request.order_number, request.email, until, request.manual_capture)
     return Begin(create, checkout)
 
@@ -71,7 +68,10 @@ def reading_response(reading: Reading, provider: str) -> service_pb2.GetPaymentR
 def webhooks_of(request: service_pb2.IngestWebhooksRequest, now: datetime) -> list[Webhook]:
     """The webhooks of a call."""
     return [
-        Webhook(w.source, w.body, moment(w.received_at) if w.HasField("received_at") else now) for w in request.webhooks
+        Webhook(
+            w.source, w.body, moment_of(w.received_at, "webhooks.received_at") if w.HasField("received_at") else now
+        )
+        for w in request.webhooks
     ]
 
 
@@ -79,11 +79,3 @@ def result_message(result: Result) -> service_pb2.WebhookResult:
     """What became of one webhook."""
     outcome = service_pb2.WebhookOutcome.Value(f"WEBHOOK_OUTCOME_{result.outcome.name}")
     return service_pb2.WebhookResult(outcome=outcome, event_id=result.event_id)
-
-
-def moment(timestamp: Timestamp) -> datetime:
-    """A moment in UTC. Raises InvalidField for one that no calendar has."""
-    try:
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidField("", "a time is out of range") from error

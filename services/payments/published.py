@@ -10,13 +10,13 @@ from functools import cache
 from typing import Any
 
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.common.v1 import common_pb2
 from onefold.payments.v1 import payments_events_pb2 as events_pb2
 from onefold.payments.v1 import payments_pb2
 
 from services.chassis import outbox
 from services.chassis.incidents import Incident
+from services.chassis.messages import timestamp
 from services.payments import domain
 
 CANCELLATION_OUTCOMES = events_pb2.CancellationOutcome.DESCRIPTOR.values_by_name
@@ -123,13 +123,6 @@ def attempt_message(payable: domain.Payable, attempt: domain.Attempt, provider: 
 def money_message(money: domain.Money) -> common_pb2.Money:
     """An amount."""
     return common_pb2.Money(amount_minor=money.amount_minor, currency=money.currency)
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """A moment."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
 
 
 @cache

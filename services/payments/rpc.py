@@ -15,6 +15,7 @@ from services.chassis.batch import Batcher, Retry
 from services.chassis.db import Database
 from services.chassis.errors import DomainError, InvalidField
 from services.chassis.grpc_server import Context, deadline_of, shielded
+from services.chassis.messages import moment_of
 from services.chassis.operations import Declined, OperationRunner, Retryable, Unknown
 from services.payments import messages
 from services.payments.config import PaymentsSettings
@@ -58,8 +59,6 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         self, request: service_pb2.ConfirmPaymentRequest, context: Context
     ) -> service_pb2.ConfirmPaymentResponse:
         """Asks the provider how a payment stands."""
-        if "\x00" in request.provider_object_id:
-            raise InvalidField("provider_object_id", "must not contain NUL")
         confirmation = await reading.confirm(self._database, self._context, request.provider_object_id)
         return messages.confirmation_response(confirmation)
 
@@ -88,8 +87,8 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
     ) -> service_pb2.ReconcilePaymentsResponse:
         """Runs the reconciler over a window now."""
         now = self._context.clock.now()
-        until = messages.moment(request.until) if request.HasField("until") else now
-        since = messages.moment(getattr(request, "from")) if request.HasField("from") else now - timedelta(days=1)
+        until = moment_of(request.until, "until") if request.HasField("until") else now
+        since = moment_of(getattr(request, "from"), "from") if request.HasField("from") else now - timedelta(days=1)
         if since >= until:
             raise InvalidField("from", "must be before until")
         try:

@@ -63,7 +63,7 @@ def seen(draft: Draft, fact: AttemptSeen) -> None:
     moves = _moves(draft, attempt, fact)
     is_current = RANKS[attempt.state] <= 1 and (
         attempt.state is AttemptState.CREATING
-        or (fact.occurred_at >= attempt.state_at and fact.state is AttemptState.PAYABLE)
+        or (fact.state is AttemptState.PAYABLE and (fact.asked or fact.occurred_at >= attempt.state_at))
     )
     changes = {**_identity(attempt, fact), **_failed(attempt, fact, failure), **_progress(attempt, fact, moves)}
     if changes:
@@ -216,6 +216,8 @@ def _moves(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> bool:
         return False
     if RANKS[fact.state] > RANKS[attempt.state]:
         return True
+    if fact.as_of is not None:
+        return attempt.state_at <= fact.as_of
     if fact.occurred_at == attempt.state_at and not fact.asked:
         draft.look(draft.now)  # the provider's times have seconds only: ask for the truth
     return (fact.occurred_at, _tie(fact.state, fact.failed)) > (attempt.state_at, _tie_of(attempt))
@@ -224,11 +226,12 @@ def _moves(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> bool:
 def _progress(attempt: Attempt, fact: AttemptSeen, moves: bool) -> dict[str, Any]:
     """The new state; or, where it is the same one, its newest time and the strongest reason of its end."""
     if moves:
-        return {"state": fact.state, "state_at": fact.occurred_at, "end": fact.end}
+        # What was asked keeps the provider's last time: its later events must not look old beside our clock.
+        return {"state": fact.state, "state_at": fact.as_of or fact.occurred_at, "end": fact.end}
     if fact.state is not attempt.state:
         return {}
     end = max(attempt.end, fact.end, key=_ENDS.index)
-    later = RANKS[fact.state] == 1 and fact.occurred_at > attempt.state_at
+    later = RANKS[fact.state] == 1 and not fact.asked and fact.occurred_at > attempt.state_at
     changes: dict[str, Any] = {"state_at": fact.occurred_at} if later else {}
     return changes if end is attempt.end else {**changes, "end": end}
 

@@ -74,6 +74,7 @@ class AttemptSeen:
     failure_code: str = ""
     failure_message: str = ""
     asked: bool = False  # fetched by us, not sent by the provider
+    as_of: datetime | None = None  # of an asked one: the state's time that we knew; the two clocks need not agree
 
     @property
     def object_id(self) -> str:

@@ -4,10 +4,9 @@ Why: the outcome of a call and its effect commit together, so a crash leaves nei
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
-from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.chassis.operations import Operation, OperationState, ProviderCall
 from services.payments import domain
@@ -46,12 +45,15 @@ class Call:
         before = await payables.lock(tx, [operation.subject])
         payable = before[operation.subject]
         before[operation.subject] = domain.under_way(payable, under_way)
+        seen = self._seen(operation)
+        if isinstance(seen, domain.AttemptSeen) and seen.asked:
+            seen = replace(seen, as_of=payable.attempt(under_way.target_id).state_at)
         end = domain.OperationEnded(
             operation_id=under_way.id,
             kind=self._kind,
             target_id=under_way.target_id,
             succeeded=operation.state is OperationState.SUCCEEDED,
-            seen=self._seen(operation, self._context.clock),
+            seen=seen,
             code=operation.error_code,
             reason=operation.error,
             absent=operation.absent,
@@ -59,10 +61,8 @@ class Call:
         checkout = Checkout.of(parameters["checkout"])
         await decide(tx, self._context, [Step(operation.subject, end, operation.id, checkout)], before)
 
-    def _seen(self, operation: Operation, clock: Clock) -> domain.AttemptSeen | domain.RefundSeen | None:
+    def _seen(self, operation: Operation) -> domain.AttemptSeen | domain.RefundSeen | None:
         if operation.answer is None:
             return None
-        return self._context.provider.read_answer(self._kind, operation.answer, self._time_of(operation, clock))
-
-    def _time_of(self, operation: Operation, clock: Clock) -> datetime:
-        return operation.settled_at or clock.now()
+        at = operation.settled_at or self._context.clock.now()
+        return self._context.provider.read_answer(self._kind, operation.answer, at)

@@ -5,6 +5,7 @@ and what it showed is applied like any other fact.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -62,7 +63,7 @@ async def _facts(context: Context, payable: domain.Payable, now: datetime) -> li
         if not attempt.ended and attempt.object_id:
             shown = await context.provider.fetch(attempt.object_id, now)
             if shown is not None:
-                facts.append(shown.seen)
+                facts.append(replace(shown.seen, as_of=attempt.state_at))
     for capture in payable.facts(domain.Entry.CAPTURED):
         facts.extend(await context.provider.refunds_of(capture.object_id, now))
     return facts

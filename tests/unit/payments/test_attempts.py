@@ -163,6 +163,21 @@ def test_the_end_of_an_operation_counts_once() -> None:
     assert decide(after, OperationEnded("cancel:9", Kind.CANCEL, "a1", True), NOW).outcome is Outcome.STALE
 
 
+@pytest.mark.requirement("R-1.14", "S-9")
+def test_what_the_provider_is_asked_needs_no_common_clock() -> None:
+    payable = run(live(), seen(AttemptState.PROCESSING, 60))
+    behind = seen(AttemptState.PAYABLE, 10, asked=True, as_of=at(60))
+    learned = decide(payable, behind, NOW)
+    assert learned.payable.attempts[0].state is AttemptState.PAYABLE
+    # An event that came while the answer was on its way is newer than what was asked about.
+    assert (
+        run(payable, seen(AttemptState.REQUIRES_ACTION, 61), behind).attempts[0].state is AttemptState.REQUIRES_ACTION
+    )
+    # The next event of the provider is not measured by our clock.
+    ahead = run(payable, seen(AttemptState.PAYABLE, 900, asked=True, as_of=at(60)))
+    assert run(ahead, seen(AttemptState.PROCESSING, 70)).attempts[0].state is AttemptState.PROCESSING
+
+
 @pytest.mark.requirement("R-1.21")
 def test_a_capture_is_planned_once_and_its_refusal_is_told() -> None:
     payable = run(live(manual_capture=True), seen(AttemptState.AUTHORIZED, 5))

@@ -91,7 +91,9 @@ class StripeProvider:
         """The fact in a stored answer."""
         if kind is Kind.REFUND:
             return objects.refund(answer, at)
-        return _seen(answer, objects.moment(answer["created"]) if kind is Kind.CREATE else at)
+        if kind is Kind.CREATE:  # as it was made, whatever happened to it since
+            return _seen(answer, objects.moment(answer["created"]), asked=False)
+        return _seen(answer, at)
 
     def secret_of(self, object_id: str) -> tuple[str, str] | None:
         """Client secret and page of what this process created of late."""
@@ -196,10 +198,9 @@ def _secrets_of(row: Mapping[str, Any]) -> tuple[str, str]:
     return ("", url) if row["object"] == "checkout.session" else (secret, "")
 
 
-def _seen(row: Mapping[str, Any], at: datetime) -> AttemptSeen:
-    """In whole seconds, as the provider's events: a fetched state must not outrun an event of the same second."""
+def _seen(row: Mapping[str, Any], at: datetime, *, asked: bool = True) -> AttemptSeen:
     read = objects.session if row["object"] == "checkout.session" else objects.intent
-    return read(row, at.replace(microsecond=0), asked=True)
+    return read(row, at, asked=asked)
 
 
 def _shown(row: Mapping[str, Any], at: datetime) -> Shown:
