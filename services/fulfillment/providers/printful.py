@@ -61,10 +61,10 @@ class PrintfulProvider:
             object_id, external_id = str(order["id"]), str(order.get("external_id") or "")
             kind = str(webhook["type"])
             _storable(f"{kind}{object_id}{external_id}")
+            content = {key: value for key, value in webhook.items() if key != "retries"}
+            digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Malformed(type(error).__name__) from error
-        content = {key: value for key, value in webhook.items() if key != "retries"}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
         return Hint(kind, object_id, external_id, digest.digest())
 
     @staticmethod
