@@ -165,3 +165,14 @@ class Away:
 
     async def reserve(self, _: object) -> None:
         raise DependencyUnavailable("inventory is away")
+
+
+@pytest.mark.requirement("S-6")
+async def test_a_request_that_cannot_be_understood_holds_up_no_other(shop: Shop) -> None:
+    await shop.stocked("MUG", 2)
+    await claimed(shop, "broken", MUG=1)
+    await claimed(shop, "sound", MUG=1)
+    await shop.database.fetch("UPDATE idempotency_keys SET body = '\\xff' WHERE request_id = 'broken'")
+    await shop.let_leases_end()
+    assert await shop.jobs.complete() == 1
+    assert await shop.phases() == ["CLAIMED", "DONE"]

@@ -136,3 +136,14 @@ async def test_a_backorder_ends_at_its_deadline(emptied: Callable[[str], Access]
         assert await shop.jobs.keep_deadlines() == 1
         found = await shop.get(order.order_id)
         assert found.cancellation_reason == orders_pb2.CANCELLATION_REASON_STOCK
+
+
+@pytest.mark.requirement("S-26", "R-2.12")
+async def test_an_order_that_cannot_be_decided_on_holds_up_no_other(shop: Shop) -> None:
+    await shop.stocked("MUG", 5)
+    broken, sound = await shop.order(MUG=1), await shop.order(MUG=1)
+    await shop.database.fetch("UPDATE orders SET progress = '{\"refunds\": 7}' WHERE order_id = $1", broken.order_id)
+    shop.clock.advance(timedelta(milliseconds=shop.settings.payable_ms))
+    assert await shop.jobs.keep_deadlines() == 1
+    assert (await shop.get(sound.order_id)).cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED
+    assert await shop.incidents() == ["deadline_failed"]
