@@ -236,6 +236,9 @@ BAD_REQUESTS = {
         request_id="r", items=[item("A", money(1), money(2))]
     ),
     "items[0].prices[0].amount_minor": service_pb2.UpsertItemsRequest(request_id="r", items=[item("A", money(-1))]),
+    'items[0].variant_ids["v"]': service_pb2.UpsertItemsRequest(
+        request_id="r", items=[item("A", variant_ids={"v": "9" * 129})]
+    ),
     "items[0].name": service_pb2.UpsertItemsRequest(request_id="r", items=[item("A", name="a\0b")]),
     "lines[1].line": service_pb2.CheckCartRequest(lines=[wanted(1, "A", 1), wanted(1, "B", 1)], currency="GBP"),
     "reservations[0].lines[1].line": service_pb2.BatchReserveStockRequest(
