@@ -14,7 +14,7 @@ from tests.component.payments.counter import Counter, open_counter
 
 @pytest.fixture
 def settings(database: Callable[[str], Access]) -> PaymentsSettings:
-    return settings_for(PaymentsSettings, database("payments").serving, pool_size=8, provider_timeout_ms=2_000)
+    return settings_for(PaymentsSettings, database("payments").serving, pool_size=8)
 
 
 @pytest.fixture

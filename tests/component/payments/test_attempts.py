@@ -74,7 +74,7 @@ async def test_an_intent_whose_answer_was_lost_is_adopted(
         vendor="stripe", operation="payment_intents.create", kind=kind, order_id=order_id, times=1
     )
     with pytest.raises(grpc.aio.AioRpcError) as lost:
-        await counter.stub.CreatePayment(_request(order_id), timeout=1.0)
+        await counter.stub.CreatePayment(_request(order_id), timeout=2.0)
     assert lost.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
     await counter.release_leases()
     await counter.settle_operations()
@@ -91,7 +91,7 @@ async def test_a_refused_call_that_was_never_executed_is_planned_anew(counter: C
         vendor="stripe", operation="payment_intents.create", kind="error_before", order_id=order_id, times=1
     )
     with pytest.raises(grpc.aio.AioRpcError):
-        await counter.stub.CreatePayment(_request(order_id), timeout=1.0)
+        await counter.stub.CreatePayment(_request(order_id), timeout=2.0)
     await counter.release_leases()
     await counter.settle_operations()
     again = await counter.create(order_id)
@@ -108,7 +108,7 @@ async def test_an_intent_of_a_payable_closed_meanwhile_is_cancelled(counter: Cou
         vendor="stripe", operation="payment_intents.create", kind="timeout_after", order_id=order_id, times=1
     )
     with pytest.raises(grpc.aio.AioRpcError):
-        await counter.stub.CreatePayment(_request(order_id), timeout=1.0)
+        await counter.stub.CreatePayment(_request(order_id), timeout=2.0)
     await counter.hear(cancellation(order_id))
     assert "PaymentCancellationSettled" not in await counter.names(order_id)
     await counter.release_leases()
