@@ -89,13 +89,16 @@ class MortalDatabase(Database):
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Transaction]:
         self._refuse_the_dead()
-        async with super()._transaction() as tx:
-            yield tx
-            wrote = await tx.fetchval(_WROTE)
+        try:
+            async with super()._transaction() as tx:
+                yield tx
+                wrote = await tx.fetchval(_WROTE)
+                if wrote:
+                    await self.mortality.reach(Place.BEFORE_COMMIT)
             if wrote:
-                await self.mortality.reach(Place.BEFORE_COMMIT)
-        if wrote:
-            await self.mortality.reach(Place.AFTER_COMMIT)
+                await self.mortality.reach(Place.AFTER_COMMIT)
+        finally:
+            self._refuse_the_dead()
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         self._refuse_the_dead()
@@ -143,9 +146,7 @@ class Node:
         self._exit = AsyncExitStack()
         self.database = await MortalDatabase.connect(self.settings)
         self.database.mortality = self.mortality
-        made = {
-            role: make(self.database, self.settings, self.clock, self._exit) for role, make in self._roles.items()
-        }
+        made = {role: make(self.database, self.settings, self.clock, self._exit) for role, make in self._roles.items()}
         self.relay_role: Relay = made["relay"]
         self.consumer: Consumer = made["consume"]
         self.runner: JobRunner = made["jobs"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import grpc.aio
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from onefold.common.v1 import common_pb2
@@ -37,7 +38,7 @@ from services.chassis.clock import ManualClock
 from services.chassis.errors import DomainError, from_rpc_error
 from services.chassis.grpc_client import channel
 from services.chassis.ids import new_id
-from services.chassis.testing import TOKEN, settings_for
+from services.chassis.testing import TOKEN, settings_for, wait_until
 from services.fulfillment import __main__ as fulfillment
 from services.inventory import __main__ as inventory
 from services.orders import __main__ as orders
@@ -66,6 +67,9 @@ TIMEOUT_S: Final = 10.0
 ROUNDS: Final = 200
 THOROUGH: Final = os.environ.get("ONEFOLD_FLOW") == "thorough"  # every point of a proof, not some of them
 _FETCH_MS: Final = 50
+_PATIENCE_MS: Final = 10_000  # a machine under load is no fault
+_CHUNK: Final = 65_536
+TRY_AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 ADDRESS: Final = common_pb2.Address(
     name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
 )
@@ -126,8 +130,19 @@ class Shop:
         return sku
 
     async def create(self, request: service_pb2.CreateOrderRequest) -> service_pb2.CreateOrderResponse:
-        """CreateOrder; a service that dies under it is replaced."""
-        return await self.during(self.orders.CreateOrder(request, timeout=TIMEOUT_S))
+        """CreateOrder by a caller who repeats the same request until it is answered; who dies under it is replaced."""
+
+        async def attempt() -> service_pb2.CreateOrderResponse | None:
+            try:
+                return await self.during(self.orders.CreateOrder(request, timeout=TIMEOUT_S))  # type: ignore[no-any-return]
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in TRY_AGAIN:
+                    raise
+            await self.pass_time(minutes=1)
+            return None
+
+        created: service_pb2.CreateOrderResponse = await wait_until(attempt, within=2 * TIMEOUT_S)
+        return created
 
     async def order(self, request_id: str = "", **lines: int) -> service_pb2.CreateOrderResponse:
         """A placed order of these SKUs and how to pay it."""
@@ -164,18 +179,41 @@ class Shop:
 
     async def stripe_events(self) -> list[dict[str, Any]]:
         """Everything that Stripe has told or would tell, oldest first; all orders."""
-        answer = await self.http.get(
-            f"{self.sim.stripe_url}/v1/events", params={"limit": 100}, headers={"Authorization": f"Bearer {STRIPE_KEY}"}
-        )
-        return list(reversed(answer.raise_for_status().json()["data"]))
+        found: list[dict[str, Any]] = []
+        has_more = True
+        while has_more:
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            answer = await self.http.get(
+                f"{self.sim.stripe_url}/v1/events",
+                params={"limit": 100, **after},
+                headers={"Authorization": f"Bearer {STRIPE_KEY}"},
+            )
+            page = answer.raise_for_status().json()
+            found += page["data"]
+            has_more = page["has_more"]
+        return found[::-1]
 
-    async def tell(self, event: dict[str, Any] | bytes, *, secret: str = STRIPE_SECRET, late_s: float = 0) -> int:
+    async def tell(
+        self, event: dict[str, Any] | bytes, *, secret: str = STRIPE_SECRET, late_s: float = 0, chunked: bool = False
+    ) -> int:
         """A webhook as Stripe sends it, signed `late_s` seconds ago; the gateway's answer."""
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         stamp = str(int(self.clock.now().timestamp() - late_s))
         digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers = {"Stripe-Signature": f"t={stamp},v1={digest}"}
-        return (await self.http.post(f"{self.gateway_url}/webhooks/stripe", content=body, headers=headers)).status_code
+        return await self._post("stripe", body, {"Stripe-Signature": f"t={stamp},v1={digest}"}, chunked)
+
+    async def tell_printful(self, body: bytes, *, secret: str) -> int:
+        """A webhook as Printful sends it; the gateway's answer."""
+        digest = hmac.new(bytes.fromhex(secret), body, hashlib.sha256).hexdigest()
+        return await self._post("printful", body, {"x-pf-webhook-signature": digest})
+
+    async def _post(self, source: str, body: bytes, headers: dict[str, str], chunked: bool = False) -> int:
+        async def chunks() -> AsyncIterator[bytes]:
+            for place in range(0, len(body), _CHUNK):
+                yield body[place : place + _CHUNK]
+
+        url = f"{self.gateway_url}/webhooks/{source}"
+        return (await self.http.post(url, content=chunks() if chunked else body, headers=headers)).status_code
 
     # ---- what happens by itself ----
 
@@ -299,8 +337,6 @@ def wanted(request_id: str = "", **lines: int) -> service_pb2.CreateOrderRequest
 
 async def refusal(call: Any) -> DomainError:
     """The error that a call ends with."""
-    import grpc.aio
-
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -363,7 +399,8 @@ def _values(at: Mapping[str, int], sim: RunningSimulators, bootstrap: str, prefi
             "inventory_target": place["inventory"],
             "payments_target": place["payments"],
             "payable_ms": 1_800_000,
-            "payments_timeout_ms": 5_000,
+            "payments_timeout_ms": _PATIENCE_MS,
+            "inventory_timeout_ms": _PATIENCE_MS,
         },
         "inventory": common | {"hold_ms": 600_000},
         "payments": common
@@ -371,12 +408,14 @@ def _values(at: Mapping[str, int], sim: RunningSimulators, bootstrap: str, prefi
             "stripe_secret_key": STRIPE_KEY,
             "stripe_api_base": sim.stripe_url,
             "public_origin": "https://shop.test",
-            "provider_timeout_ms": 1_000,
+            "provider_timeout_ms": _PATIENCE_MS,
         },
         "fulfillment": common
         | {
             "orders_target": place["orders"],
             "inventory_target": place["inventory"],
+            "provider_timeout_ms": _PATIENCE_MS,
+            "call_timeout_ms": _PATIENCE_MS,
             "printful_token": "pf_test_onefold",
             "printful_store_id": "1",
             "printful_api_base": sim.printful_url,
