@@ -62,6 +62,14 @@ class Door:
 
 
 @pytest.mark.requirement("R-1.3")
+@pytest.mark.parametrize("body", [b"", b"{"])
+def test_a_body_that_no_service_takes_holds_up_no_other(body: bytes) -> None:
+    door = Door()
+    assert door.stripe(body) == (400, b"")
+    assert door.taken == []
+
+
+@pytest.mark.requirement("R-1.3")
 @pytest.mark.parametrize(
     "answer, status",
     [
