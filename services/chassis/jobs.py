@@ -50,6 +50,10 @@ class Job:
     interval: timedelta
 
 
+class Interrupted(Exception):
+    """Something that the job called was cancelled, and the job with it."""
+
+
 class JobRunner:
     """A component that runs jobs: each by one process at a time, at once again while there is work."""
 
@@ -83,6 +87,8 @@ class JobRunner:
         try:
             await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
+                if work.cancelled():  # from inside: as a cancellation it would end the job's loop without a word
+                    raise Interrupted(job.name)
                 return work.result()
             log.warning("job_lease_lost", job=job.name)
             return None

@@ -118,3 +118,16 @@ async def test_a_job_that_fails_is_tried_again_and_shows(db: Database) -> None:
         assert not runner.ready()
         go_on.set()
         await wait_until(runner.ready)
+
+
+async def test_a_job_that_is_cancelled_from_inside_is_run_again(db: Database) -> None:
+    runs: list[int] = []
+
+    async def work() -> int:
+        runs.append(1)
+        if len(runs) == 1:
+            raise asyncio.CancelledError
+        return 0
+
+    async with running(JobRunner(db, [job(work, timedelta(milliseconds=10))])):
+        await wait_until(lambda: len(runs) > 1)
