@@ -33,17 +33,23 @@ async def audit(places: Places, *, patience_seconds: float = 5.0, at_rest: bool 
     `at_rest`: nobody buys; one look must find nothing at all, and nothing may be under way.
     """
     deadline = time.monotonic() + patience_seconds
-    standing: dict[tuple[str, str], Breach] = {}
+    standing: list[Breach] = []
     looks = 0
     while True:
         async with look(places, at_rest=at_rest) as sources:
-            found = {(breach.law, breach.subject): breach for breach in await breaches(sources)}
+            found = await breaches(sources)
             events = sum(map(len, sources.topics.events.values()))
         looks += 1
-        standing = found if at_rest or looks == 1 else {key: found[key] for key in standing if key in found}
+        standing = found if at_rest or looks == 1 else still_standing(standing, found)
         if not standing or time.monotonic() > deadline:
-            return Verdict(sorted(standing.values()), len(LAWS), events, looks)
+            return Verdict(sorted(standing), len(LAWS), events, looks)
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def still_standing(before: Sequence[Breach], now: Sequence[Breach]) -> list[Breach]:
+    """Breaches of the same law about the same thing, as they are told now."""
+    known = {(breach.law, breach.subject) for breach in before}
+    return [breach for breach in now if (breach.law, breach.subject) in known]
 
 
 async def breaches(sources: Sources) -> list[Breach]:

@@ -124,7 +124,7 @@ async def _meddle(doors: Doors, played: Played) -> None:
         case Story.DUPLICATED:
             await faults.webhook(vendor="stripe", kind="duplicate", order_id=order_id, times=STRIPE_EVENTS, copies=2)
         case Story.REORDERED:
-            await faults.webhook(vendor="stripe", type="charge.*", kind="reorder", order_id=order_id)
+            await faults.webhook(vendor="stripe", type="payment_intent.created", kind="reorder", order_id=order_id)
             await faults.webhook(
                 vendor="stripe", type="payment_intent.succeeded", kind="late", order_id=order_id, delay_seconds=1
             )

@@ -16,6 +16,10 @@ from ops.local import databases, paths, ports
 Profile = Literal["demo", "test", "production"]
 SERVICES: Final = ("orders", "inventory", "payments", "fulfillment")
 CALLERS: Final = (*SERVICES, "gateway", "demo", "operator", "emails", "analytics")
+# What the endpoint at Stripe is subscribed to: all that has an effect on us.
+STRIPE_TYPES: Final = (
+    "payment_intent.*,checkout.session.*,charge.refunded,charge.refund.updated,refund.*,charge.dispute.*"
+)
 FILE: Final = "environment.json"
 SECRETS_FILE: Final = "secrets.json"
 PLACES: Final = ("_PORT", "_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP", "_STATE_DIR", "_WEBHOOK_URL")
@@ -159,6 +163,7 @@ def _outside(state: Path, at: Ports, known: Secrets) -> dict[str, str]:
         **_of("simulators", STRIPE_WEBHOOK_URL=f"{gateway}/webhooks/stripe"),
         **_of("simulators", PRINTFUL_TOKEN="pf_test_onefold", PRINTFUL_WEBHOOK_SECRET=known.printful_webhook),
         **_of("simulators", PRINTFUL_WEBHOOK_URL=f"{gateway}/webhooks/printful"),
+        **_of("simulators", STRIPE_WEBHOOK_TYPES=STRIPE_TYPES),
         **_of("simulators", AUTO="true"),  # goods are made, shipped and delivered by themselves
         **_of("emails", SMTP_HOST=ports.HOST, SMTP_PORT=str(at.smtp)),
         **_of("smtp", FOLDER=str(state / "mails")),

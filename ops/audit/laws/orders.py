@@ -5,7 +5,7 @@ from ops.audit.sources import Sources
 
 _OBJECTS = "SELECT provider_object_id, order_id::text AS order_id FROM order_payments"
 _ATTEMPTS = """
-SELECT object.id, attempt.order_id::text AS order_id, attempt.state
+SELECT DISTINCT object.id, attempt.order_id::text AS order_id, attempt.state
   FROM payment_attempts AS attempt, LATERAL (VALUES (object_id), (payment_id)) AS object (id)
  WHERE object.id <> ''
 """
