@@ -37,7 +37,10 @@ AT_ONCE: Final = 256
 
 async def measure(world: World, plan: Plan) -> Result:
     """The benchmark."""
-    async with order_create.open_servers(world) as served, in_process(world) as placing:
+    async with (
+        order_create.open_servers(world) as served,
+        in_process(world.dsn("inventory"), world.dsn("orders")) as placing,
+    ):
         sides: dict[str, Side] = {
             OURS: partial(_batches, world, served.ours),
             PEER: order_create.placing(world, served.peer),
@@ -48,10 +51,10 @@ async def measure(world: World, plan: Plan) -> Result:
 
 
 @asynccontextmanager
-async def in_process(world: World) -> AsyncIterator[Placing]:
+async def in_process(inventory_dsn: str, orders_dsn: str) -> AsyncIterator[Placing]:
     """Placing with inventory's use cases behind it, both databases reached from this process."""
-    stock_settings = settings_for(InventorySettings, world.dsn("inventory"), pool_size=POOL)
-    settings = settings_for(OrdersSettings, world.dsn("orders"), pool_size=POOL)
+    stock_settings = settings_for(InventorySettings, inventory_dsn, pool_size=POOL)
+    settings = settings_for(OrdersSettings, orders_dsn, pool_size=POOL)
     async with open_database(stock_settings) as stock, open_database(settings) as database:
         clock = SystemClock()
         inventory = Beside(InventoryServicer(stock, stock_settings, clock))

@@ -128,12 +128,23 @@ def world() -> Iterator[World]:
     try:
         stack.start_servers()
         opened = World(stack)
-        asyncio.run(_seed(opened))
+        asyncio.run(seed(opened.dsn("inventory")))
         yield opened
     finally:
         stack.stop()
         shutil.rmtree(stack.postgres.place, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def seed(inventory_dsn: str) -> None:
+    """A catalogue of SKUS items at one price, with more units than any benchmark sells."""
+    connection = await asyncpg.connect(inventory_dsn)
+    try:
+        await connection.execute(SEED, SKUS)
+        await connection.execute(SEED_PRICES, PRICE_MINOR)
+        await connection.execute(SEED_STOCK, UNITS)
+    finally:
+        await connection.close()
 
 
 def free_port() -> int:
@@ -144,12 +155,6 @@ def free_port() -> int:
 def at(service: str, port: int) -> dict[str, str]:
     """Variables that put a service on `port`."""
     return {variable(service): str(port)}
-
-
-async def _seed(opened: World) -> None:
-    await opened.sql("inventory", SEED, SKUS)
-    await opened.sql("inventory", SEED_PRICES, PRICE_MINOR)
-    await opened.sql("inventory", SEED_STOCK, UNITS)
 
 
 async def _is_open(host: str, port: int) -> bool:

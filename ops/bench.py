@@ -20,6 +20,8 @@ BENCHMARKS: Final = {
     "outbox-drain": "bench.outbox_drain",
     "outbox-latency": "bench.outbox_latency",
     "inbox": "bench.inbox",
+    "webhook": "bench.webhook",
+    "idle": "bench.idle",
 }
 ALL: Final = "all"
 ON_DEMAND: Final = ("growth",)
