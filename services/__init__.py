@@ -1,0 +1,1 @@
+"""The four services of Onefold, and the chassis that they share."""
