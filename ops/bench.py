@@ -21,6 +21,7 @@ BENCHMARKS: Final = {
     "outbox-latency": "bench.outbox_latency",
     "inbox": "bench.inbox",
     "webhook": "bench.webhook",
+    "growth": "bench.growth",
     "idle": "bench.idle",
 }
 ALL: Final = "all"
