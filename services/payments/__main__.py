@@ -25,7 +25,7 @@ def serve(database: Database, settings: PaymentsSettings, clock: Clock, at_exit:
     from services.chassis.grpc_server import Server
     from services.payments.rpc import PaymentsServicer
 
-    context = _context(settings, clock, at_exit)
+    context = context_of(settings, clock, at_exit)
     servicer = PaymentsServicer(database, settings, context, _runner(database, settings, context, at_exit))
     at_exit.push_async_callback(servicer.close)
     server = Server(settings)
@@ -51,7 +51,7 @@ def consume(database: Database, settings: PaymentsSettings, clock: Clock, at_exi
         topics=TOPICS,
         database=database,
         settings=settings,
-        handler=handler(_context(settings, clock, at_exit)),
+        handler=handler(context_of(settings, clock, at_exit)),
         clock=clock,
     )
 
@@ -61,12 +61,12 @@ def jobs(database: Database, settings: PaymentsSettings, clock: Clock, at_exit: 
     from services.chassis.jobs import JobRunner
     from services.payments.jobs import PaymentsJobs
 
-    context = _context(settings, clock, at_exit)
+    context = context_of(settings, clock, at_exit)
     runner = _runner(database, settings, context, at_exit)
     return JobRunner(database, PaymentsJobs(database, settings, context, runner).all())
 
 
-def _context(settings: PaymentsSettings, clock: Clock, at_exit: AsyncExitStack) -> Context:
+def context_of(settings: PaymentsSettings, clock: Clock, at_exit: AsyncExitStack) -> Context:
     """The provider, the clock and the rules."""
     from services.payments.providers.stripe import StripeProvider
     from services.payments.usecases.decisions import Context
