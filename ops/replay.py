@@ -45,7 +45,7 @@ async def _replay(event_ids: Sequence[str], limit: int, dry_run: bool) -> dict[s
         rows = await database.fetch(_STORED, list(event_ids), limit)
     for row in rows:
         typer.echo(f"{row['received_at']:%Y-%m-%d %H:%M:%S}  {row['event_id']}  {row['type']}  {row['error']}")
-    if dry_run:
+    if dry_run or not rows:
         return {row["event_id"]: "stored" for row in rows}
     outcomes: dict[str, str] = {}
     async with access.calls_to("payments") as channel:

@@ -25,6 +25,7 @@ WIDTH: Final = 110  # of a log, which has none of its own
 
 def demo(
     seed: Annotated[int, typer.Option(help="Which hundred checkouts.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Play each story twice only.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep databases, logs and mails to look at.")] = False,
 ) -> None:
     """Play a hundred checkouts through everything, and audit them; exit 0 only if all adds up."""
@@ -38,7 +39,7 @@ def demo(
         stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
         with stack:
             console.print(f"ready after {time.monotonic() - began:.1f} s; logs are in {state / 'logs'}")
-            fine = asyncio.run(run(stack, seed, console))
+            fine = asyncio.run(run(stack, seed, console, quick=quick))
     except LocalStackError as error:
         raise SystemExit(f"onefold: {error}") from error
     finally:

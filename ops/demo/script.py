@@ -58,6 +58,8 @@ PROGRAMME: Final[Sequence[tuple[Story, int, frozenset[str]]]] = (
     (Story.PAYS_ON_PAGE, 12, DELIVERED),
     (Story.PAYS, 24, DELIVERED),
 )
+PLAYED: Final = [times for _, times, _ in PROGRAMME]
+QUICK: Final = 2  # rivals need each other
 PAGE_STORIES: Final = (Story.PAYS_ON_PAGE,)
 INTENT_STORIES: Final = (Story.PAYS, Story.MANUAL, Story.BY_BANK, Story.CANCELS)
 CURRENCIES: Final = ("GBP", "USD", "EUR", "INR", "ZAR", "JPY", "KWD")
@@ -110,19 +112,19 @@ class Checkout:
         return f"checkout-{self.number}"
 
 
-def write(seed: int, rows: Sequence[Row]) -> list[Checkout]:
-    """The programme for a seed, over the items of a catalogue."""
+def write(seed: int, rows: Sequence[Row], *, quick: bool = False) -> list[Checkout]:
+    """The programme for a seed, over the items of a catalogue; `quick`: each story twice only."""
     chance = random.Random(seed)
     plenty = [row for row in rows if row.available and row.units >= 2 * UNITS_MAX * len(rows) // 100]
     last = [row for row in rows if row.available and row.units == 1]
-    return list(_checkouts(chance, plenty, iter(chance.sample(last, len(last)))))
+    return list(_checkouts(chance, plenty, iter(chance.sample(last, len(last))), QUICK if quick else max(PLAYED)))
 
 
-def _checkouts(chance: random.Random, plenty: Sequence[Row], last: Iterator[Row]) -> Iterator[Checkout]:
+def _checkouts(chance: random.Random, plenty: Sequence[Row], last: Iterator[Row], times_max: int) -> Iterator[Checkout]:
     number = 0
     for story, times, ends in PROGRAMME:
         wanted = ""
-        for turn in range(times):
+        for turn in range(min(times, times_max)):
             number += 1
             if story is Story.LAST_UNIT and turn % 2 == 0:
                 wanted = next(last).sku

@@ -26,14 +26,14 @@ REST_SECONDS: Final = 120.0
 QUIET_SECONDS: Final = 30.0
 
 
-async def run(stack: Stack, seed: int, console: Console) -> bool:
+async def run(stack: Stack, seed: int, console: Console, *, quick: bool = False) -> bool:
     """Play it on a running stack; True if every customer got what the story allows and the audit finds nothing."""
     async with opened(stack.environment) as doors:
         rows = catalogue.read()
         await catalogue.load(doors, rows)
         before = await catalogue.stock_of(doors, [row.sku for row in rows])
         console.print(f"{len(rows)} items in stock, {sum(level.on_hand for level in before):,} units")
-        checkouts = script.write(seed, rows)
+        checkouts = script.write(seed, rows, quick=quick)
         with _progress(console) as progress:
             played = await _play_all(doors, checkouts, progress)
             try:

@@ -1,0 +1,117 @@
+"""Operators' commands on databases of their own: parked keys, incidents, webhooks that failed."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import typer
+from onefold.orders.v1 import orders_events_pb2
+from typer.testing import CliRunner, Result
+
+from ops import incidents, parked, replay
+from ops.local.databases import Access
+from services.chassis.testing import TOKEN
+from tests.component.ops.books import LONG_AGO, ORDER, Books, name
+
+TOPIC = "onefold.orders.v1"
+PLACE = ["inventory", TOPIC, ORDER]
+
+
+@pytest.fixture
+def inventory(database: Callable[[str], Access], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of inventory's database, which is all that an operator's environment has."""
+    access = database("inventory")
+    monkeypatch.setenv("ONEFOLD_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("ONEFOLD_PROFILE", "test")
+    monkeypatch.setenv("ONEFOLD_INVENTORY_DATABASE_URL", access.serving)
+    return access.serving
+
+
+def write(address: str, table: str, **values: Any) -> None:
+    """One row."""
+
+    async def put() -> None:
+        connection = await asyncpg.connect(address)
+        await Books({"inventory": connection}).put("inventory", table, **values)
+        await connection.close()
+
+    asyncio.run(put())
+
+
+def park(address: str, payload: bytes) -> None:
+    """An event of ORDER that waits because it could not be applied, and its incident."""
+    key = {"consumer": "inventory", "topic": TOPIC, "key": ORDER, "parked_at": LONG_AGO, "reason": "it was bad"}
+    event = {"event_id": name("event"), "source": "test", "event_time": LONG_AGO, "traceparent": "", "kafka_offset": 7}
+    kind = orders_events_pb2.OrderCreated.DESCRIPTOR.full_name
+    write(address, "parked_keys", **key)
+    write(address, "parked_events", **key, **event, type=kind, payload=f"\\x{payload.hex()}", kafka_partition=3)
+    incident = {"kind": "key_parked", "subject": f"inventory/{TOPIC}/{ORDER}", "order_id": ORDER, "details": {}}
+    write(address, "incidents", id=name("incident"), **incident, state="OPEN", opened_at=LONG_AGO)
+
+
+def typed(app: Any, *arguments: str) -> Result:
+    """A command as it is typed."""
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.requirement("R-5.6", "S-27")
+def test_a_parked_key_is_shown_tried_and_let_go(inventory: str) -> None:
+    event = orders_events_pb2.OrderConfirmed()  # read as OrderCreated: the same context, and nothing else
+    event.context.order_id, event.context.version = ORDER, 1
+    park(inventory, event.SerializeToString())
+    listed = typed(parked.app, "list").stdout
+    assert f"inventory {TOPIC} {ORDER}  1 waiting" in listed
+    assert "it was bad" in listed
+    assert "3/7  onefold.orders.v1.OrderCreated" in typed(parked.app, "inspect", *PLACE).stdout
+    tried = typed(parked.app, "redrive", *PLACE, "--dry-run")
+    assert (tried.exit_code, "1 events would be applied" in tried.stdout) == (0, True), tried.output
+    assert ORDER in typed(parked.app, "list").stdout
+    assert typed(parked.app, "redrive", *PLACE).exit_code == 0
+    assert typed(parked.app, "list").stdout == "nothing is parked\n"
+    assert typed(incidents.app, "list").stdout == "no open incidents\n"
+    assert typed(parked.app, "redrive", *PLACE).exit_code == 1
+
+
+@pytest.mark.requirement("R-5.6", "S-27")
+def test_a_redrive_that_fails_changes_nothing(inventory: str) -> None:
+    park(inventory, b"\xff\xff")
+    failed = typed(parked.app, "redrive", *PLACE)
+    assert (failed.exit_code, "nothing was changed" in failed.stdout) == (1, True), failed.output
+    assert ORDER in typed(parked.app, "list").stdout
+
+
+def test_an_incident_is_closed_by_a_person_who_says_why(inventory: str) -> None:
+    park(inventory, b"")
+    listed = typed(incidents.app, "list", "inventory").stdout
+    assert name("incident") in listed
+    assert "key_parked" in listed
+    resolve = ["resolve", name("incident"), "--resolution", "looked at it", "--actor", "ann"]
+    assert typed(incidents.app, *resolve).stdout == f"{name('incident')} of inventory is resolved\n"
+    assert typed(incidents.app, *resolve).exit_code == 1
+    assert typed(incidents.app, "list").stdout == "no open incidents\n"
+
+
+def test_a_mistyped_consumer_is_told_the_names(inventory: str) -> None:
+    result = typed(parked.app, "list", "warehouse")
+    assert "warehouse is none of orders, inventory, payments, fulfillment, emails" in str(result.exception)
+
+
+@pytest.mark.requirement("R-1.3")
+def test_failed_webhooks_are_shown_before_they_are_taken_in_again(
+    inventory: str, database: Callable[[str], Access], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = database("payments").serving
+    monkeypatch.setenv("ONEFOLD_PAYMENTS_DATABASE_URL", address)
+    monkeypatch.setenv("ONEFOLD_PAYMENTS_TOKEN", TOKEN)
+    webhook = {"source": "stripe", "event_id": "evt_1", "type": "charge.refunded", "raw": "\\x7b7d", "error": "no luck"}
+    write(address, "webhook_events", **webhook, received_at=LONG_AGO, outcome="failed")
+    app = typer.Typer()
+    app.command()(replay.replay)
+    shown = typed(app, "--dry-run")
+    assert (shown.exit_code, "evt_1  charge.refunded  no luck" in shown.stdout) == (0, True), shown.output
+    assert "no such webhook" in typed(app, "evt_2").stdout
+    unreachable = typed(app, "evt_1")
+    assert "ONEFOLD_OPERATOR_PAYMENTS_TARGET is not set" in str(unreachable.exception)
