@@ -35,11 +35,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One side in one round: units of work done in `seconds`, and how long single ones took."""
+    """One side in one round: units of work done in `seconds`, how long single ones took, CPU of all processes."""
 
     done: float
     seconds: float
     latencies_s: Sequence[float] = ()
+    cpu_s: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.harness import Sample, WrongCount
+from bench.load import Stopwatch
 
 OK: Final = b"HTTP/1.1 200 "
 
@@ -24,8 +25,8 @@ async def send_all(port: int, requests: Sequence[bytes], *, in_flight: int, seco
     """Send requests over `in_flight` connections for `seconds`; every answer must be 200 without a body."""
     waiting, latencies = iter(requests), list[float]()
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(in_flight)]
-    started = time.perf_counter()
-    end = started + seconds
+    watch = Stopwatch()
+    end = watch.started + seconds
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (begun := time.perf_counter()) < end and (request := next(waiting, None)) is not None:
@@ -36,7 +37,7 @@ async def send_all(port: int, requests: Sequence[bytes], *, in_flight: int, seco
             latencies.append(time.perf_counter() - begun)
 
     await asyncio.gather(*(connection(*stream) for stream in streams))
-    took = time.perf_counter() - started
+    sample = watch.sample(len(latencies), latencies)
     for _, writer in streams:
         writer.close()
-    return Sample(len(latencies), took, latencies)
+    return sample

@@ -16,6 +16,7 @@ from bench.events import TYPE, order_created
 from bench.goals import GOALS
 from bench.harness import LIMIT, OURS, PEER, Plan, Result, Sample, Side
 from bench.kafka import consumer, new_topic, producer
+from bench.load import Stopwatch
 from bench.peers.serving import open_pool
 from bench.world import World
 from services.chassis import inbox
@@ -171,9 +172,9 @@ async def _bare(database: Database, seconds: float) -> Sample:
     """The set-based statements alone, on events that are in memory already."""
     done = 0
     prepared = [_batch(number) for number in range(int(EVENTS_PER_SECOND * seconds / BATCH))]
-    started = time.perf_counter()
+    watch = Stopwatch()
     for events in prepared:
-        if time.perf_counter() - started >= seconds:
+        if time.perf_counter() - watch.started >= seconds:
             break
         orders = [event.key for event in events]
         async with database.transaction() as tx:
@@ -181,7 +182,7 @@ async def _bare(database: Database, seconds: float) -> Sample:
             await inbox.claim(tx, "bench", events)
             await tx.execute(EFFECT, orders, [1] * len(events), [2_895] * len(events))
         done += len(events)
-    return Sample(done, time.perf_counter() - started)
+    return watch.sample(done)
 
 
 def _batch(number: int) -> list[IncomingEvent]:

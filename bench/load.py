@@ -5,11 +5,32 @@ Why: all sides of a benchmark get exactly the same load, from the same code.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+import psutil
 
 from bench.harness import Sample
 
 Work = Callable[[], Awaitable[None]]
+
+
+class Stopwatch:
+    """Time, and the CPU of this process and of all that it started, servers included."""
+
+    def __init__(self) -> None:
+        self._cpu_s = cpu_s(psutil.Process())
+        self.started = time.perf_counter()
+
+    def sample(self, done: float, latencies_s: Sequence[float] = ()) -> Sample:
+        """What was done since."""
+        took = time.perf_counter() - self.started
+        return Sample(done, took, latencies_s, cpu_s(psutil.Process()) - self._cpu_s)
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU seconds of a process and its living children so far."""
+    times = [process.cpu_times(), *(child.cpu_times() for child in process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 async def closed_loop(work: Work, *, in_flight: int, seconds: float, units: int = 1) -> Sample:
@@ -18,8 +39,8 @@ async def closed_loop(work: Work, *, in_flight: int, seconds: float, units: int 
     `units`: how much one call of `work` does.
     """
     latencies: list[float] = []
-    started = time.perf_counter()
-    end = started + seconds
+    watch = Stopwatch()
+    end = watch.started + seconds
 
     async def caller() -> None:
         while (begun := time.perf_counter()) < end:
@@ -27,7 +48,7 @@ async def closed_loop(work: Work, *, in_flight: int, seconds: float, units: int 
             latencies.append(time.perf_counter() - begun)
 
     await asyncio.gather(*(caller() for _ in range(in_flight)))
-    return Sample(len(latencies) * units, time.perf_counter() - started, latencies)
+    return watch.sample(len(latencies) * units, latencies)
 
 
 async def at_pace(work: Work, *, per_second: float, seconds: float) -> Sample:

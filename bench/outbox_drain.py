@@ -19,6 +19,7 @@ from bench.events import FILL, PACKAGE, TYPE, order_created
 from bench.goals import GOALS
 from bench.harness import LIMIT, OURS, PEER, Plan, Result, Sample, Side
 from bench.kafka import ends, producer
+from bench.load import Stopwatch
 from bench.world import World
 from services.chassis.outbox import Relay
 from services.chassis.outbox.publisher import Publisher
@@ -111,12 +112,11 @@ async def _produce(world: World, seconds: float) -> Sample:
     kafka = producer(world.bootstrap)
     await kafka.start()
     try:
-        started = time.perf_counter()
+        watch = Stopwatch()
         await asyncio.gather(*(_send(kafka, place, records) for place, records in prepared.items()))
-        took = time.perf_counter() - started
+        return watch.sample(len(rows))
     finally:
         await kafka.stop()
-    return Sample(len(rows), took)
 
 
 async def _send(kafka: AIOKafkaProducer, partition: int, records: Sequence[tuple[bytes, bytes, Any]]) -> None:

@@ -21,6 +21,7 @@ BENCHMARKS: Final = {
     "outbox-latency": "bench.outbox_latency",
     "inbox": "bench.inbox",
     "webhook": "bench.webhook",
+    "checkout": "bench.checkout",
     "growth": "bench.growth",
     "idle": "bench.idle",
 }
@@ -48,6 +49,7 @@ def bench(
             console.print(f"{each} ...")
             module: Any = import_module(BENCHMARKS[each])
             results.append(asyncio.run(module.measure(opened, harness.Plan(seconds, rounds))))
+            console.print(results[-1].as_json(), soft_wrap=True)
     sys.stdout.write(f"{harness.table(results)}\n")
     if as_json:
         sys.stdout.writelines(f"{result.as_json()}\n" for result in results)
