@@ -20,6 +20,8 @@ RUN = pytest.StashKey[shared.Run]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the run in the process that the developer started; workers find it through the environment."""
+    # Tests start processes while gRPC's threads run; its handlers of fork() may then abort the new process.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if shared.RUN_VARIABLE not in os.environ:
         config.stash[RUN] = shared.Run()
 

@@ -7,7 +7,8 @@ import pytest_asyncio
 
 from ops.local import templates, topics
 from ops.local.databases import Access
-from tests.flow.shop import Shop, open_shop
+from tests.flow.opening import open_shop
+from tests.flow.shop import Shop
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -6,15 +6,11 @@ step by step until nothing moves, so that a test never waits for a time.
 
 import asyncio
 import base64
-import hashlib
-import hmac
-import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import grpc.aio
@@ -29,46 +25,25 @@ from onefold.orders.v1 import orders_service_pb2 as service_pb2
 from onefold.orders.v1.orders_service_pb2_grpc import OrdersServiceStub
 from onefold.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 
-from gateway.app import Gateway, build_app
-from gateway.config import GatewaySettings
-from gateway.ingest import fulfillment_ingest, payments_ingest
-from ops.local import ports, topics
-from ops.local.databases import Access
+from ops.local import topics
 from services.chassis.clock import ManualClock
 from services.chassis.errors import DomainError, from_rpc_error
-from services.chassis.grpc_client import channel
 from services.chassis.ids import new_id
-from services.chassis.testing import TOKEN, settings_for, wait_until
-from services.fulfillment import __main__ as fulfillment
-from services.inventory import __main__ as inventory
-from services.orders import __main__ as orders
-from services.payments import __main__ as payments
-from simulators.app import RunningSimulators, listening, serve
-from simulators.settings import SimulatorSettings
-from simulators.shared.clock import SimulatorClock
+from services.chassis.testing import wait_until
+from simulators.app import RunningSimulators
 from tests.flow.nodes import Node, attended
+from tests.flow.webhooks import Webhooks
 
-SERVICES: Final = {
-    "orders": (orders.OrdersSettings, orders.ROLES),
-    "inventory": (inventory.InventorySettings, inventory.ROLES),
-    "payments": (payments.PaymentsSettings, payments.ROLES),
-    "fulfillment": (fulfillment.FulfillmentSettings, fulfillment.ROLES),
-}
 READS: Final[Mapping[str, tuple[str, ...]]] = {  # the star (S-1)
     "orders": ("payments", "inventory", "fulfillment"),
     "inventory": ("orders",),
     "payments": ("orders",),
     "fulfillment": ("orders",),
 }
-STRIPE_KEY: Final = "sk_test_onefold"
-STRIPE_SECRET: Final = "whsec_onefold"
-PRINTFUL_SECRET: Final = "6f6e65666f6c64"
 TIMEOUT_S: Final = 10.0
 ROUNDS: Final = 200
 THOROUGH: Final = os.environ.get("ONEFOLD_FLOW") == "thorough"  # every point of a proof, not some of them
 _FETCH_MS: Final = 50
-_PATIENCE_MS: Final = 10_000  # a machine under load is no fault
-_CHUNK: Final = 65_536
 TRY_AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 ADDRESS: Final = common_pb2.Address(
     name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
@@ -91,7 +66,7 @@ class Event:
 
 
 @dataclass
-class Shop:
+class Shop(Webhooks):
     """What a test sees of it, and what it can do."""
 
     nodes: dict[str, Node]
@@ -134,7 +109,7 @@ class Shop:
 
         async def attempt() -> service_pb2.CreateOrderResponse | None:
             try:
-                return await self.during(self.orders.CreateOrder(request, timeout=TIMEOUT_S))  # type: ignore[no-any-return]
+                return await self.during(self.orders.CreateOrder(request, timeout=TIMEOUT_S))
             except grpc.aio.AioRpcError as error:
                 if error.code() not in TRY_AGAIN:
                     raise
@@ -144,9 +119,9 @@ class Shop:
         created: service_pb2.CreateOrderResponse = await wait_until(attempt, within=2 * TIMEOUT_S)
         return created
 
-    async def order(self, request_id: str = "", **lines: int) -> service_pb2.CreateOrderResponse:
+    async def order(self, **lines: int) -> service_pb2.CreateOrderResponse:
         """A placed order of these SKUs and how to pay it."""
-        return await self.create(wanted(request_id, **lines))
+        return await self.create(wanted("", **lines))
 
     async def get(self, order_id: str) -> orders_pb2.Order:
         request = service_pb2.GetOrderRequest(order_id=order_id)
@@ -177,44 +152,6 @@ class Shop:
         name = base64.b32encode(uuid.UUID(order_id).bytes).decode().rstrip("=")
         return f"{name}-{number}"
 
-    async def stripe_events(self) -> list[dict[str, Any]]:
-        """Everything that Stripe has told or would tell, oldest first; all orders."""
-        found: list[dict[str, Any]] = []
-        has_more = True
-        while has_more:
-            after = {"starting_after": found[-1]["id"]} if found else {}
-            answer = await self.http.get(
-                f"{self.sim.stripe_url}/v1/events",
-                params={"limit": 100, **after},
-                headers={"Authorization": f"Bearer {STRIPE_KEY}"},
-            )
-            page = answer.raise_for_status().json()
-            found += page["data"]
-            has_more = page["has_more"]
-        return found[::-1]
-
-    async def tell(
-        self, event: dict[str, Any] | bytes, *, secret: str = STRIPE_SECRET, late_s: float = 0, chunked: bool = False
-    ) -> int:
-        """A webhook as Stripe sends it, signed `late_s` seconds ago; the gateway's answer."""
-        body = event if isinstance(event, bytes) else json.dumps(event).encode()
-        stamp = str(int(self.clock.now().timestamp() - late_s))
-        digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        return await self._post("stripe", body, {"Stripe-Signature": f"t={stamp},v1={digest}"}, chunked)
-
-    async def tell_printful(self, body: bytes, *, secret: str) -> int:
-        """A webhook as Printful sends it; the gateway's answer."""
-        digest = hmac.new(bytes.fromhex(secret), body, hashlib.sha256).hexdigest()
-        return await self._post("printful", body, {"x-pf-webhook-signature": digest})
-
-    async def _post(self, source: str, body: bytes, headers: dict[str, str], chunked: bool = False) -> int:
-        async def chunks() -> AsyncIterator[bytes]:
-            for place in range(0, len(body), _CHUNK):
-                yield body[place : place + _CHUNK]
-
-        url = f"{self.gateway_url}/webhooks/{source}"
-        return (await self.http.post(url, content=chunks() if chunked else body, headers=headers)).status_code
-
     # ---- what happens by itself ----
 
     async def during(self, work: Coroutine[Any, Any, Any] | Any) -> Any:
@@ -230,7 +167,7 @@ class Shop:
         async for _ in self.moves():
             pass
 
-    async def moves(self) -> AsyncIterator[str]:
+    async def moves(self) -> AsyncGenerator[str, None]:
         """The same, step by step: a name for each step that moved something. Stop after any of them."""
         for _ in range(ROUNDS):
             is_quiet = True
@@ -342,104 +279,3 @@ async def refusal(call: Any) -> DomainError:
     except grpc.aio.AioRpcError as error:
         return from_rpc_error(error)
     raise AssertionError("the call was not refused")
-
-
-@asynccontextmanager
-async def open_shop(
-    database: Callable[[str], Access], bootstrap: str, topic_prefix: str, **changes: Mapping[str, Any]
-) -> AsyncIterator[Shop]:
-    """Everything started; `changes` are settings by service."""
-    clock = ManualClock(datetime.now(UTC))
-    deaths: asyncio.Queue[Node] = asyncio.Queue()
-    async with AsyncExitStack() as stack:
-        settings = SimulatorSettings(
-            deliver=False, stripe_webhook_secret=STRIPE_SECRET, printful_webhook_secret=PRINTFUL_SECRET
-        )
-        sim = await stack.enter_async_context(serve(settings, SimulatorClock(lambda: clock.now().timestamp())))
-        at = dict(zip(SERVICES, ports.free_ports(len(SERVICES)), strict=True))
-        nodes = {}
-        for name, (settings_class, roles) in SERVICES.items():
-            values = _values(at, sim, bootstrap, topic_prefix)[name] | {"port": at[name], **changes.get(name, {})}
-            node_settings: Any = settings_for(settings_class, database(name).serving, **values)  # type: ignore[type-var]
-            nodes[name] = Node(name, node_settings, roles, clock, deaths.put_nowait)  # type: ignore[arg-type]
-            await nodes[name].start()
-            stack.push_async_callback(nodes[name].stop)
-        channels = {
-            name: await stack.enter_async_context(channel(f"{ports.HOST}:{at[name]}", TOKEN)) for name in SERVICES
-        }
-        gateway_url = await stack.enter_async_context(_gateway(channels, clock))
-        await sim.client.webhooks.configure(
-            stripe_url=f"{gateway_url}/webhooks/stripe", printful_url=f"{gateway_url}/webhooks/printful"
-        )
-        kafka = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-        await kafka.start()
-        stack.push_async_callback(kafka.stop)
-        yield Shop(
-            nodes=nodes,
-            clock=clock,
-            sim=sim,
-            gateway_url=gateway_url,
-            orders=OrdersServiceStub(channels["orders"]),
-            inventory=InventoryServiceStub(channels["inventory"]),
-            payments=PaymentsServiceStub(channels["payments"]),
-            topic_prefix=topic_prefix,
-            http=await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT_S)),
-            deaths=deaths,
-            kafka=kafka,
-            kafka_bootstrap=bootstrap,
-        )
-
-
-def _values(at: Mapping[str, int], sim: RunningSimulators, bootstrap: str, prefix: str) -> dict[str, dict[str, Any]]:
-    place = {name: f"{ports.HOST}:{port}" for name, port in at.items()}
-    common = {"kafka_bootstrap": bootstrap, "topic_prefix": prefix, "pool_size": 8, "plumbing_retry_ms": 0}
-    return {
-        "orders": common
-        | {
-            "inventory_target": place["inventory"],
-            "payments_target": place["payments"],
-            "payable_ms": 1_800_000,
-            "payments_timeout_ms": _PATIENCE_MS,
-            "inventory_timeout_ms": _PATIENCE_MS,
-        },
-        "inventory": common | {"hold_ms": 600_000},
-        "payments": common
-        | {
-            "stripe_secret_key": STRIPE_KEY,
-            "stripe_api_base": sim.stripe_url,
-            "public_origin": "https://shop.test",
-            "provider_timeout_ms": _PATIENCE_MS,
-        },
-        "fulfillment": common
-        | {
-            "orders_target": place["orders"],
-            "inventory_target": place["inventory"],
-            "provider_timeout_ms": _PATIENCE_MS,
-            "call_timeout_ms": _PATIENCE_MS,
-            "printful_token": "pf_test_onefold",
-            "printful_store_id": "1",
-            "printful_api_base": sim.printful_url,
-            "watch_every_ms": 2_592_000_000,  # webhooks alone: else each hour moves all orders of other tests
-        },
-    }
-
-
-@asynccontextmanager
-async def _gateway(channels: Mapping[str, Any], clock: ManualClock) -> AsyncIterator[str]:
-    """The gateway on a free port; its address."""
-    settings = GatewaySettings(
-        profile="test",
-        stripe_webhook_secret=STRIPE_SECRET,
-        printful_webhook_secret=PRINTFUL_SECRET,
-    )
-    gateway = Gateway(
-        settings=settings,
-        to_payments=payments_ingest(channels["payments"]),
-        to_fulfillment=fulfillment_ingest(channels["fulfillment"]),
-        clock=clock,
-        ready=lambda: True,
-    )
-    async with listening(build_app(gateway)) as url:
-        yield url
-    await gateway.to_payments.close()
-    await gateway.to_fulfillment.close()

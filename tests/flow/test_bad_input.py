@@ -9,7 +9,8 @@ from onefold.orders.v1 import orders_service_pb2 as service_pb2
 from services.chassis.errors import Code
 from services.chassis.ids import new_id
 from tests.flow.laws import breaches
-from tests.flow.shop import PRINTFUL_SECRET, TIMEOUT_S, Shop, refusal, wanted
+from tests.flow.shop import TIMEOUT_S, Shop, refusal, wanted
+from tests.flow.webhooks import PRINTFUL_SECRET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

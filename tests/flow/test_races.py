@@ -16,7 +16,7 @@ from tests.flow.shop import THOROUGH, TIMEOUT_S, Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-EVERY = 1 if THOROUGH else 2  # steps between two runs
+EVERY = 1 if THOROUGH else 3  # steps between two runs
 LATE_MONEY = "money_after_cancellation"
 Created = service_pb2.CreateOrderResponse
 Deed = Callable[[Shop, Created], Awaitable[str]]
@@ -70,8 +70,10 @@ async def race(shop: Shop, sku: str, first: Deed, second: Deed) -> AsyncIterator
         await first(shop, created)
         taken = 0
         async with aclosing(shop.moves()) as moves:
-            while taken < wanted and await anext(moves, ""):
+            async for _ in moves:
                 taken += 1
+                if taken >= wanted:
+                    break
         said = await second(shop, created)
         await shop.settle()
         yield Finish(taken, said, await shop.get(created.order.order_id))
