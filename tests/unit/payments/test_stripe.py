@@ -21,6 +21,7 @@ from services.payments.providers.stripe.parameters import LONGEST, SHORTEST, par
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 ORDER = "01a1fd93-38e1-77ed-bf99-8ad89181878b"
+SDK: Any = stripe  # the SDK's errors have constructors without types
 
 
 def intent(status: str = "requires_payment_method", **more: Any) -> dict[str, Any]:
@@ -147,14 +148,14 @@ def test_a_session_lives_as_long_as_stripe_allows_and_returns_to_the_configured_
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (stripe.CardError("No.", None, "card_declined", http_status=402), Declined),
-        (stripe.InvalidRequestError("No.", None, http_status=400), Declined),
-        (stripe.RateLimitError("Slow down.", http_status=429), Retryable),
-        (stripe.AuthenticationError("Who?", http_status=401), Retryable),
-        (stripe.IdempotencyError("Other.", http_status=400), Unknown),
-        (stripe.InvalidRequestError("In use.", None, http_status=409), Unknown),
-        (stripe.APIError("Oops.", http_status=500), Unknown),
-        (stripe.APIConnectionError("Lost."), Unknown),
+        (SDK.CardError("No.", None, "card_declined", http_status=402), Declined),
+        (SDK.InvalidRequestError("No.", None, http_status=400), Declined),
+        (SDK.RateLimitError("Slow down.", http_status=429), Retryable),
+        (SDK.AuthenticationError("Who?", http_status=401), Retryable),
+        (SDK.IdempotencyError("Other.", http_status=400), Unknown),
+        (SDK.InvalidRequestError("In use.", None, http_status=409), Unknown),
+        (SDK.APIError("Oops.", http_status=500), Unknown),
+        (SDK.APIConnectionError("Lost."), Unknown),
     ],
 )
 def test_errors_say_whether_it_was_executed(error: stripe.StripeError, expected: type[Exception]) -> None:
@@ -175,7 +176,7 @@ def test_errors_say_whether_it_was_executed(error: stripe.StripeError, expected:
     ],
 )
 def test_a_lost_connection_is_only_harmless_before_it_was_made(cause: Exception, expected: type[Exception]) -> None:
-    error = stripe.APIConnectionError("Lost.")
+    error = SDK.APIConnectionError("Lost.")
     error.__cause__ = cause
     assert type(translate(error)) is expected
 
