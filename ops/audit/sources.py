@@ -107,10 +107,13 @@ class Places:
 
 
 @asynccontextmanager
-async def look(places: Places, *, at_rest: bool = False) -> AsyncIterator[Sources]:
-    """Read everything once. The databases first, so that what they have published must be in the topics."""
+async def look(places: Places, *, at_rest: bool = False, everywhere: bool = True) -> AsyncIterator[Sources]:
+    """Read everything once, or the databases only. These first: what they have published must be in the topics."""
     async with AsyncExitStack() as stack:
         databases = {name: await stack.enter_async_context(_reading(url)) for name, url in places.databases.items()}
+        if not everywhere:
+            yield Sources(databases=databases, at_rest=at_rest)
+            return
         stripe, printful = await _books(places.simulators)
         groups = [*(reader.group for reader in READERS), "onefold.analytics"]
         yield Sources(
@@ -151,9 +154,9 @@ async def _letters(url: str) -> list[dict[str, Any]] | None:
     import httpx
 
     async with httpx.AsyncClient(base_url=url, timeout=HTTP_SECONDS) as mailbox:
-        answer = await mailbox.get("/mails", params={"limit": "1000000"})
+        answer = await mailbox.get("/headings")
     answer.raise_for_status()
-    found: list[dict[str, Any]] = answer.json()["mails"]
+    found: list[dict[str, Any]] = answer.json()
     return found
 
 

@@ -80,8 +80,8 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def mails(doors: Doors) -> list[dict[str, Any]]:
-    """Every mail that arrived, newest first."""
-    answer = await doors.mailbox.get("/mails", params={"limit": "100000"})
+    """The heading of every mail that arrived."""
+    answer = await doors.mailbox.get("/headings")
     answer.raise_for_status()
-    found: list[dict[str, Any]] = answer.json()["mails"]
+    found: list[dict[str, Any]] = answer.json()
     return found

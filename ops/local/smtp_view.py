@@ -24,7 +24,7 @@ START_POLL_SECONDS: Final = 0.005
 
 
 def build_app(sink: "SmtpSink") -> Starlette:
-    """Routes: mails (newest first), one mail, planned refusals, health."""
+    """Routes: mails (newest first), one mail, all headings, planned refusals, health."""
 
     async def mails(request: Request) -> Response:
         query = request.query_params
@@ -32,6 +32,9 @@ def build_app(sink: "SmtpSink") -> Starlette:
         limit = query.get("limit", "")
         newest = found[::-1][: int(limit) if limit.isdigit() else DEFAULT_LIMIT]
         return JSONResponse({"count": len(found), "mails": [asdict(mail) for mail in newest]})
+
+    async def headings(_: Request) -> Response:
+        return JSONResponse([asdict(each) for each in await asyncio.to_thread(sink.headings)])
 
     async def mail(request: Request) -> Response:
         for found in await asyncio.to_thread(sink.mails):
@@ -50,6 +53,7 @@ def build_app(sink: "SmtpSink") -> Starlette:
         routes=[
             Route("/mails", mails),
             Route("/mails/{id}", mail),
+            Route("/headings", headings),
             Route("/refusals", refuse, methods=["POST"]),
             Route("/healthz", health),
         ]

@@ -35,6 +35,9 @@ async def test_a_mail_is_kept_and_shown_with_both_bodies(tmp_path: Path) -> None
         ]
         assert (await view.get(f"/mails/{mail['id']}")).json() == mail
         assert (await view.get("/mails/none")).status_code == 404
+        headings = (await view.get("/headings")).json()
+        assert {key: mail[key] for key in ("id", "subject", "message_id")} in headings
+        assert len(headings) == 2
     assert len(list(tmp_path.glob("*.eml"))) == 2
 
 
