@@ -35,8 +35,8 @@ def demo(
     state = Path(tempfile.mkdtemp(prefix="onefold-demo-"))
     state.chmod(0o755)  # PostgreSQL may run as another account
     began = time.monotonic()
+    stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
     try:
-        stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
         with stack:
             console.print(f"ready after {time.monotonic() - began:.1f} s; logs are in {state / 'logs'}")
             fine = asyncio.run(run(stack, seed, console, quick=quick))
