@@ -19,7 +19,14 @@ from ops.local.child import LocalStackError
 from ops.local.environment import Ports
 from ops.local.stack import Stack
 
-SHORTER: Final = {"ONEFOLD_ORDERS_PAYABLE_MS": "8000"}  # carts are abandoned, and nobody wants to wait for them
+# Nobody wants to wait for abandoned carts, for webhooks that never come, for a call whose answer got lost (its lease is
+# three time-outs), and for the next run of a job.
+SHORTER: Final = {
+    "ONEFOLD_ORDERS_PAYABLE_MS": "6000",
+    "ONEFOLD_PAYMENTS_RECONCILE_INTERVAL_MS": "3000",
+    "ONEFOLD_PAYMENTS_PROVIDER_TIMEOUT_MS": "3000",
+    "ONEFOLD_FULFILLMENT_JOB_INTERVAL_MS": "200",
+}
 WIDTH: Final = 110  # of a log, which has none of its own
 
 
