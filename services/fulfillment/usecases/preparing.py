@@ -4,9 +4,10 @@ Why: names and addresses are in no event, so they are asked for when they are ne
 the exact parameters are stored before the provider is called (S-15).
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.errors import DomainError, NotFound
@@ -14,6 +15,8 @@ from services.fulfillment import domain
 from services.fulfillment.providers.base import Draft, Item, NotShippable, Recipient
 from services.fulfillment.store import fulfillments
 from services.fulfillment.usecases.decisions import Context, Step, apply
+
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,20 @@ async def prepare(database: Database, context: Context, reader: OrderReader, con
     """
     waiting = await fulfillments.to_prepare(database, consumer, context.clock.now(), limit)
     roots = await fulfillments.read(database, [order_id for order_id, _ in waiting])
-    for order_id, recipient in waiting:
-        step = await _prepared(context, reader, roots[order_id], recipient)
+    places = asyncio.Semaphore(_AT_ONCE)
 
-        async def body(tx: Transaction, step: Step = step, used: Mapping[str, str] | None = recipient) -> None:
-            # An operator may have corrected the address after it was read: then it is prepared anew.
-            if await fulfillments.lock_recipient(tx, step.order_id) == used:
-                await apply(tx, context, [step])
+    async def one(order_id: str, recipient: Mapping[str, str] | None) -> None:
+        async with places:
+            step = await _prepared(context, reader, roots[order_id], recipient)
 
-        await database.run(body)
+            async def body(tx: Transaction) -> None:
+                # An operator may have corrected the address after it was read: then it is prepared anew.
+                if await fulfillments.lock_recipient(tx, order_id) == recipient:
+                    await apply(tx, context, [step])
+
+            await database.run(body)
+
+    await asyncio.gather(*(one(*each) for each in waiting))
     return len(waiting)
 
 

@@ -3,6 +3,7 @@
 Why: a webhook may be forged, late, doubled or lost; the object at the provider is what counts (S-22, F-21).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -20,6 +21,7 @@ log = get_logger(__name__)
 
 NOT_APPLIED: Final = "provider_object_not_applied"
 _TRIES: Final = 3
+_AT_ONCE: Final = 4  # an object that the provider is slow to show does not hold up the others
 
 
 async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool]:
@@ -37,14 +39,17 @@ async def apply_hints(database: Database, context: Context, limit: int) -> int:
     by_object: dict[tuple[str, str], list[bytes]] = {}
     for hint in await webhooks.unprocessed(database, limit):
         by_object.setdefault((hint.source, hint.external_id), []).append(hint.content_hash)
-    done = 0
-    for (source, external_id), hashes in by_object.items():
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(source: str, external_id: str, hashes: list[bytes]) -> int:
         order_id = context.provider.order_of(external_id)
-        outcome = await _try(database, context, order_id, external_id) if order_id else "unknown"
-        if outcome:
-            await _mark(database, context, source, hashes, outcome)
-            done += len(hashes)
-    return done
+        async with places:
+            outcome = await _try(database, context, order_id, external_id) if order_id else "unknown"
+            if outcome:
+                await _mark(database, context, source, hashes, outcome)
+        return len(hashes) if outcome else 0
+
+    return sum(await asyncio.gather(*(one(*key, hashes) for key, hashes in by_object.items())))
 
 
 async def watch(database: Database, context: Context, limit: int) -> int:
