@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
@@ -11,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from ops.local.databases import Access
 from services.chassis.config import ServiceSettings
-from services.chassis.db import Database
+from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.outbox import OutgoingEvent, Relay, append
 from services.chassis.outbox.publisher import Publisher
 from services.chassis.telemetry import new_traceparent, traced
@@ -132,10 +131,9 @@ async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
     try:
         with monkeypatch.context() as once:
             once.setattr(Publisher, "publish", publish_and_lose_the_session)
-            with pytest.raises(
-                (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncpg.AdminShutdownError)
-            ):
+            with pytest.raises(Exception) as lost:  # noqa: PT011  (which one depends on when the driver notices)
                 await relay.run_once()
+            assert is_broken_plumbing(lost.value)
         assert await unsent(db) == [event.id for event in events]
         assert not relay.ready()
         assert await wait_until(relay.run_once) == 10
