@@ -1,5 +1,6 @@
 """A request becomes one confirmed order at the provider, whatever is lost, refused or missing on the way."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ async def test_a_request_is_submitted_once_with_recipient_variants_and_retail_co
     assert (submitted.provider, submitted.provider_order_id) == ("printful", str(ledger.orders[0].id))
     got = await warehouse.stub.GetFulfillment(service_pb2.GetFulfillmentRequest(order_id=order_id), timeout=TIMEOUT_S)
     assert got.fulfillment.state == fulfillment_pb2.FULFILLMENT_STATE_SUBMITTED
+
+
+async def test_a_slow_answer_for_one_order_does_not_hold_up_the_others(warehouse: Warehouse) -> None:
+    order_ids = [new_id(), new_id()]
+    for order_id in order_ids:
+        await warehouse.request(order_id)
+    warehouse.owners.meeting = asyncio.Barrier(len(order_ids))  # no answer before both have been asked for
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await warehouse.jobs.prepare() == len(order_ids)
 
 
 @pytest.mark.requirement("R-4.2", "S-15", "S-16")

@@ -3,6 +3,7 @@
 Why: a test says what orders, the provider or time does, and then looks at events and at the provider's own ledger.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -40,13 +41,19 @@ RECIPIENT = Recipient("Ada Lovelace", "12 St James's Square", "", "London", "", 
 
 @dataclass
 class Owners:
-    """What orders and inventory would answer; `away` makes them unreachable, `busy` refuse."""
+    """What orders and inventory would answer; `away` makes them unreachable, `busy` refuse.
+
+    With a `meeting` an answer waits until so many are asked for at one time.
+    """
 
     variants: dict[str, str] = field(default_factory=lambda: {"MUG": "4001", "SHIRT": "4002"})
     away: bool = False
     busy: bool = False
+    meeting: asyncio.Barrier | None = None
 
     async def order(self, order_id: str) -> OrderDetails:
+        if self.meeting:
+            await self.meeting.wait()
         if self.away:
             raise DependencyUnavailable("orders is away")
         if self.busy:
