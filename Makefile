@@ -84,6 +84,9 @@ bench: install  ## Measure ours, a rival and the limit in turns (ONLY=hot-sku fo
 bench-growth: install  ## Cost per order after a million orders, at most 20 minutes
 	@$(BIN)/onefold bench growth --json
 
+crash-matrix: install  ## Let every process die at every place of the road, and race at every point (long)
+	ONEFOLD_FLOW=thorough $(BIN)/pytest -q -n $(PARALLEL) --dist worksteal --timeout 3600 -m "not serial" tests/flow
+
 requirements: install  ## Show which tests prove each requirement and rule
 	@$(BIN)/python -m ops.requirements
 

@@ -42,6 +42,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {  # the star (S-1)
 }
 TIMEOUT_S: Final = 10.0
 ROUNDS: Final = 200
+POLLS: Final = 60  # of half a second each
 THOROUGH: Final = os.environ.get("ONEFOLD_FLOW") == "thorough"  # every point of a proof, not some of them
 _FETCH_MS: Final = 50
 TRY_AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -197,7 +198,7 @@ class Shop(Webhooks):
 
     async def _consume(self, node: Node, end: int) -> int:
         """One batch, if there is one; waits for Kafka to bring it."""
-        for _ in range(ROUNDS):
+        for _ in range(POLLS):
             if node.read >= end:
                 return 0
             if read := await self.during(node.consume()):
