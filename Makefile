@@ -130,5 +130,5 @@ gen/.stamp: .venv/.run $(PROTOS) ops/protos.py
 	$(BIN)/python -m ops.protos
 	@touch $@
 
-.PHONY: help demo test bench bench-growth install up down test-unit model format protos breaks requirements lock baseline clean check \
+.PHONY: help demo test bench bench-growth install up down test-unit model format protos breaks crash-matrix requirements lock baseline clean check \
 	check-fresh check-style check-imports check-house check-protos check-documents check-types
