@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+# gRPC prepares every fork for a child that goes on with its threads. Ours calls exec at once, and a child that was born
+# between two of gRPC's calls has hung in those preparations for ever.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 PR_SET_PDEATHSIG: Final = 1
 POLL_SECONDS: Final = 0.02
 
