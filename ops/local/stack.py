@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, Self
 from urllib.error import URLError
@@ -143,5 +144,5 @@ def is_ready(url: str) -> bool:
     try:
         with urlopen(url, timeout=HTTP_SECONDS) as answer:
             return bool(answer.status == 200)
-    except (URLError, OSError):
+    except (URLError, OSError, HTTPException):  # the last one: something else answers on that port
         return False
