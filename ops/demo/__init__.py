@@ -19,13 +19,12 @@ from ops.local.child import LocalStackError
 from ops.local.environment import Ports
 from ops.local.stack import Stack
 
-# Nobody wants to wait for abandoned carts, for webhooks that never come, for a call whose answer got lost (its lease is
-# three time-outs), and for the next run of a job.
+# Nobody wants to wait for abandoned carts, for webhooks that never come, and for calls whose answers got lost: their
+# leases last three time-outs.
 SHORTER: Final = {
     "ONEFOLD_ORDERS_PAYABLE_MS": "6000",
     "ONEFOLD_PAYMENTS_RECONCILE_INTERVAL_MS": "3000",
     "ONEFOLD_PAYMENTS_PROVIDER_TIMEOUT_MS": "3000",
-    "ONEFOLD_FULFILLMENT_JOB_INTERVAL_MS": "200",
 }
 WIDTH: Final = 110  # of a log, which has none of its own
 
