@@ -52,14 +52,21 @@ async def wait_for_orders(
         going = await orders(doors, GOING)  # fewer with every look
         report(len(wanted.keys() - going.keys()))
         found = {} if wanted.keys() & going.keys() else await orders(doors)
-        waiting = [one for order_id, one in wanted.items() if not _is_at_rest(one, found.get(order_id))]
+        waiting = [one for order_id, one in wanted.items() if not is_at_rest(one, found.get(order_id))]
         if not waiting:
             return found
         if time.monotonic() > deadline:
             found = found or await orders(doors)
-            late = [one for one in waiting if not _is_at_rest(one, found.get(one.order_id))]
+            late = [one for one in waiting if not is_at_rest(one, found.get(one.order_id))]
             raise Unfinished("\n".join(_describe(one, found.get(one.order_id)) for one in late))
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def is_at_rest(one: Played, order: orders_pb2.Order | None) -> bool:
+    """Whether the order is where its story may end, and nobody is cancelling it."""
+    if order is None or order.cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED:
+        return False
+    return state_of(order) in one.checkout.ends or _has_expired(one, order)
 
 
 def state_of(order: orders_pb2.Order) -> str:
@@ -83,12 +90,6 @@ def disappointments(played: Sequence[Played]) -> list[str]:
 
 def _has_rival(one: Played) -> bool:
     return one.checkout.story is Story.LAST_UNIT
-
-
-def _is_at_rest(one: Played, order: orders_pb2.Order | None) -> bool:
-    if order is None or order.cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED:
-        return False
-    return state_of(order) in one.checkout.ends or _has_expired(one, order)
 
 
 def _has_expired(one: Played, order: orders_pb2.Order) -> bool:
