@@ -87,12 +87,15 @@ async def _health(components: Sequence[Component], settings: ProcessSettings) ->
         return
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
+        try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                 path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
                 writer.write(_response(path, components))
                 await writer.drain()
-        writer.close()
+        except (OSError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            log.info("health_request_refused")
+        finally:
+            writer.close()  # whatever came: a connection that nobody closes leaves its client waiting for ever
 
     try:
         server = await asyncio.start_server(serve, settings.host, settings.health_port)
