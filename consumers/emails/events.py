@@ -12,6 +12,7 @@ from onefold.orders.v1 import orders_events_pb2, orders_pb2
 
 from consumers.emails import store
 from consumers.emails.mails import Details, Kind, PlannedMail
+from services.chassis import jobs
 from services.chassis.clock import Clock
 from services.chassis.consumer import Handler
 from services.chassis.db import Transaction
@@ -36,7 +37,10 @@ def handler(clock: Clock, age_max: timedelta) -> Handler:
             if mail is not None:
                 outcomes[event.id] = Outcome.STALE if now - event.time > age_max else Outcome.APPLIED
                 mails.append(mail)
-        await store.plan(tx, [mail for mail in mails if outcomes[mail.event_id] is Outcome.APPLIED], now)
+        fresh = [mail for mail in mails if outcomes[mail.event_id] is Outcome.APPLIED]
+        if fresh:
+            await store.plan(tx, fresh, now)
+            await jobs.wake(tx, store.PLANNED)
         return outcomes
 
     return handle

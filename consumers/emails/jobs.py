@@ -65,7 +65,7 @@ class EmailsJobs:
     def all(self) -> list[Job]:
         """The jobs for the runner."""
         return [
-            Job("emails-send", self.send, timedelta(milliseconds=self._settings.job_interval_ms)),
+            Job("emails-send", self.send, timedelta(milliseconds=self._settings.job_interval_ms), store.PLANNED),
             Job("emails-purge", self.purge, timedelta(minutes=10)),
             Job("emails-partitions", self.keep_partitions, timedelta(days=1)),
         ]

@@ -11,6 +11,8 @@ from typing import Any, Final
 from consumers.emails.mails import ClaimedMail, Kind, PlannedMail
 from services.chassis.db import Database, Transaction
 
+PLANNED: Final = "mails"  # what the job that sends is woken by
+
 # Inserted in the order of the events, which `position` then follows. The claim of the event makes it fresh; the
 # constraint is the second lock.
 _PLAN: Final = """

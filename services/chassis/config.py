@@ -127,7 +127,9 @@ class ServiceSettings(ProcessSettings):
     relay_poll_ms: int = by_profile(500, demo=100, test=50, description="outbox poll when no wake-up came", ge=1)
     consumer_batch_max: int = Field(default=256, ge=1, description="most events in one consumer's transaction")
     parked_keys_per_minute_max: int = Field(default=20, ge=1, description="more parked keys a minute stop the consumer")
-    job_interval_ms: int = by_profile(5_000, demo=500, test=100, description="pause between runs of a job", ge=1)
+    job_interval_ms: int = by_profile(
+        5_000, demo=1_000, test=100, description="pause between runs of a job that nobody woke", ge=1
+    )
 
     @model_validator(mode="after")
     def _refuse_shared_tokens(self) -> Self:

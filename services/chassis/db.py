@@ -44,9 +44,14 @@ class TransactionAborted(Exception):
 class Database:
     """The pool of one service's database. It leaves nothing in a session: only SET LOCAL, no session locks."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: ServiceSettings) -> None:
         self._pool = pool
-        self.dsn = dsn
+        self._settings = settings
+
+    @property
+    def dsn(self) -> str:
+        """Where the database is, as its serving role."""
+        return self._settings.database_url
 
     @classmethod
     async def connect(cls, settings: ServiceSettings) -> Self:
@@ -59,7 +64,7 @@ class Database:
             server_settings=session_settings(settings),
             reset=_roll_back,
         )
-        return cls(pool, settings.database_url)
+        return cls(pool, settings)
 
     async def close(self) -> None:
         """Wait for the connections in use, then close them all."""
@@ -96,6 +101,25 @@ class Database:
             await asyncio.sleep(random.uniform(0.5, 1.0) * _FIRST_PAUSE_S * 2**attempt)
         async with self.transaction() as tx:
             return await body(tx)
+
+    @asynccontextmanager
+    async def listening(self, channel: str, heard: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """LISTEN on a session of its own; yields an event that is set once the session is lost.
+
+        `heard` gets each payload. What is told before this begins or after it is lost is not heard: look yourself.
+        """
+        lost = asyncio.Event()
+        connection = await asyncpg.connect(
+            self._settings.database_url, server_settings=session_settings(self._settings, channel)
+        )
+        try:
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(channel, lambda _, __, ___, payload: heard(str(payload)))
+            yield lost
+        finally:
+            with suppress(*_LOST):
+                await connection.close(timeout=1)
+            connection.terminate()
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         """Rows of one statement outside of a transaction."""

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from services.chassis.db import Database, is_broken_plumbing
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.ids import new_id
 from services.chassis.telemetry import counter, get_logger, new_traceparent, traced
 
 log = get_logger(__name__)
 
+CHANNEL: Final = "jobs"
 LEASE: Final = timedelta(seconds=10)
 _FAILURES_IN_A_ROW: Final = 5  # of one job, then the component is not ready
+
+_LISTEN_AGAIN_S: Final = 1.0
 
 _runs = counter("job_runs_total", "Runs of background jobs", ["job", "outcome"])
 
@@ -42,12 +45,22 @@ UPDATE job_leases SET lease_until = clock_timestamp() WHERE name = $1 AND holder
 class Job:
     """`run_once` does a bounded piece of work and returns how much it was; 0 means nothing is left for now.
 
-    It must bear being run by two processes at once: a lease cannot stop a paused one (S-16).
+    It must bear being run by two processes at once: a lease cannot stop a paused one (S-16). `woken_by` is the topic
+    of `wake` that makes it run before its interval is over.
     """
 
     name: str
     run_once: Callable[[], Awaitable[int]]
     interval: timedelta
+    woken_by: str = ""
+
+
+async def wake(tx: Transaction, topic: str) -> None:
+    """Tell the jobs of this database, in whatever process, that there is work once this transaction has committed.
+
+    It may get lost; a job that is not woken looks after its interval.
+    """
+    await tx.execute("SELECT pg_notify($1, $2)", CHANNEL, topic)
 
 
 class Interrupted(Exception):
@@ -66,13 +79,22 @@ class JobRunner:
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{new_id()}"
         self._failures: dict[str, int] = {}
         self._started = False
+        self._woken = {job.name: asyncio.Event() for job in self._jobs}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all jobs until `stop`; a job that fails is logged and tried again after its interval."""
         self._started = True
-        async with asyncio.TaskGroup() as group:
-            for job in self._jobs:
-                group.create_task(self._repeat(job, stop), name=f"job {job.name}")
+        listening = asyncio.create_task(self._listen()) if any(job.woken_by for job in self._jobs) else None
+        stopping = asyncio.create_task(self._wake_at(stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in self._jobs:
+                    group.create_task(self._repeat(job, stop), name=f"job {job.name}")
+        finally:
+            ends = [task for task in (listening, stopping) if task is not None]
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
 
     def ready(self) -> bool:
         """Whether it runs and no job has failed several times in a row."""
@@ -102,13 +124,38 @@ class JobRunner:
             return await job.run_once()
 
     async def _repeat(self, job: Job, stop: asyncio.Event) -> None:
+        woken = self._woken[job.name]
         try:
             while not stop.is_set():
-                if not await self._attempt(job):
+                woken.clear()
+                if not await self._attempt(job) and not stop.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), job.interval.total_seconds())
+                        await asyncio.wait_for(woken.wait(), job.interval.total_seconds())
         finally:
             await self._release(job.name)
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake(lambda _: True)
+
+    def _wake(self, concerned: Callable[[Job], bool]) -> None:
+        for job in self._jobs:
+            if concerned(job):
+                self._woken[job.name].set()
+
+    async def _listen(self) -> None:
+        """Be told of work for ever; while nothing can be heard, the intervals remain."""
+        while True:
+            try:
+                async with self._database.listening(CHANNEL, self._heard) as lost:
+                    self._wake(lambda job: bool(job.woken_by))  # for what was said before
+                    await lost.wait()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the jobs themselves show that it matters
+                log.warning("jobs_not_listening", error=repr(error))
+            await asyncio.sleep(_LISTEN_AGAIN_S)
+
+    def _heard(self, topic: str) -> None:
+        self._wake(lambda job: job.woken_by == topic)
 
     async def _attempt(self, job: Job) -> int:
         try:

@@ -3,14 +3,13 @@
 Why: what a crash, a lost webhook or a provider that was away left behind is finished by one of these (R-4.7, S-22).
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 from services.chassis import idempotency
 from services.chassis.db import Database, Transaction
 from services.chassis.jobs import Job
-from services.chassis.operations import OperationRunner
+from services.chassis.operations import PLANNED, OperationRunner
 from services.chassis.partitions import KEEP_DAYS, keep_partitions
 from services.fulfillment import domain, usecases
 from services.fulfillment.config import FulfillmentSettings
@@ -41,24 +40,23 @@ class FulfillmentJobs:
     def all(self) -> list[Job]:
         """The jobs for the runner."""
         pause = timedelta(milliseconds=self._settings.job_interval_ms)
-        plan: list[tuple[str, Callable[[], Awaitable[int]], timedelta]] = [
-            ("fulfillment-prepare", self.prepare, pause),
-            ("fulfillment-operations", self.run_operations, pause),
-            ("fulfillment-webhooks", self.apply_webhooks, pause),
-            ("fulfillment-try-again", self.try_again, pause),
-            ("fulfillment-watch", self.watch, pause),
-            ("fulfillment-purge", self.purge, timedelta(minutes=1)),
-            ("fulfillment-partitions", self.keep_partitions, timedelta(days=1)),
+        return [
+            Job("fulfillment-prepare", self.prepare, pause, woken_by=usecases.QUEUED),
+            Job("fulfillment-operations", self.run_operations, pause, woken_by=PLANNED),
+            Job("fulfillment-webhooks", self.apply_webhooks, pause, woken_by=usecases.HINTED),
+            Job("fulfillment-try-again", self.try_again, pause),
+            Job("fulfillment-watch", self.watch, pause),
+            Job("fulfillment-purge", self.purge, timedelta(minutes=1)),
+            Job("fulfillment-partitions", self.keep_partitions, timedelta(days=1)),
         ]
-        return [Job(name, run_once, interval) for name, run_once, interval in plan]
 
     async def prepare(self) -> int:
         """Queued fulfilments whose time has come."""
         return await usecases.prepare(self._database, self._context, self._reader, CONSUMER, self._limit)
 
     async def run_operations(self) -> int:
-        """Calls to the provider that are due."""
-        return await self._runner.run_once(self._limit)
+        """Begin the calls to the provider that are due."""
+        return await self._runner.start_due(self._limit)
 
     async def apply_webhooks(self) -> int:
         """What stored webhooks hint at."""

@@ -8,8 +8,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import asyncpg
-
 from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.telemetry import gauge, get_logger
 from services.orders.store import reading
@@ -32,7 +30,7 @@ class Watching:
         self._most = most
         self._waiting: dict[str, set[_Watcher]] = {}
         self._count = 0
-        self._wake = asyncio.Event()
+        self._wake = asyncio.Event()  # by what the outbox tells its relay; what is not told there is found by the poll
         self._somebody = asyncio.Event()
         _watchers.set_function(lambda: self._count)
 
@@ -84,8 +82,8 @@ class Watching:
         while True:
             await self._somebody.wait()
             try:
-                async with self._listening():
-                    while self._waiting:
+                async with self._database.listening(CHANNEL, lambda _: self._wake.set()) as lost:
+                    while self._waiting and not lost.is_set():
                         self._wake.clear()
                         await self.run_once()
                         await asyncio.sleep(_SHORTEST_PAUSE_S)
@@ -96,19 +94,6 @@ class Watching:
                     raise
                 log.warning("watching_interrupted", error=type(error).__name__)
                 await asyncio.sleep(self._poll_s)
-
-    @contextlib.asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        """Be woken by what the outbox tells its relay; what is not told there is found by the poll."""
-        connection = await asyncpg.connect(self._database.dsn)
-        try:
-            await connection.add_listener(CHANNEL, self._notified)
-            yield
-        finally:
-            await connection.close(timeout=1)
-
-    def _notified(self, *_: object) -> None:
-        self._wake.set()
 
 
 class _Watcher:

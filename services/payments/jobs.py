@@ -8,7 +8,7 @@ from typing import Final
 
 from services.chassis.db import Database
 from services.chassis.jobs import Job
-from services.chassis.operations import Declined, OperationRunner, Retryable, Unknown
+from services.chassis.operations import PLANNED, Declined, OperationRunner, Retryable, Unknown
 from services.chassis.partitions import keep_partitions
 from services.chassis.telemetry import get_logger
 from services.payments.config import PaymentsSettings
@@ -41,7 +41,7 @@ class PaymentsJobs:
         operations = timedelta(milliseconds=self._settings.operation_interval_ms)
         reconciler = timedelta(milliseconds=self._settings.reconcile_interval_ms)
         return [
-            Job("payments-operations", self.run_operations, operations),
+            Job("payments-operations", self.run_operations, operations, woken_by=PLANNED),
             Job("payments-ask-provider", self.ask_provider, pause),
             Job("payments-match-webhooks", self.match_webhooks, pause),
             Job("payments-raise-unmatched", self.raise_unmatched, pause),
@@ -51,8 +51,8 @@ class PaymentsJobs:
         ]
 
     async def run_operations(self) -> int:
-        """Calls to the provider that are due."""
-        return await self._runner.run_once(_LIMIT)
+        """Begin the calls to the provider that are due."""
+        return await self._runner.start_due(_LIMIT)
 
     async def ask_provider(self) -> int:
         """Payables whose provider must be asked."""

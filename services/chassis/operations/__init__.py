@@ -12,6 +12,7 @@ from services.chassis.operations.journal import (
 )
 from services.chassis.operations.model import (
     ABSENT,
+    PLANNED,
     WITHDRAWN,
     Operation,
     OperationState,
@@ -25,6 +26,7 @@ from services.chassis.operations.settling import RESEND_FOR, UNRESOLVED, UNSETTL
 
 __all__ = [
     "ABSENT",
+    "PLANNED",
     "RESEND_FOR",
     "UNRESOLVED",
     "UNSETTLED",

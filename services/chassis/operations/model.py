@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from services.chassis.db import Transaction
 
 ABSENT: Final = "ABSENT"  # error code: look-ups proved that the provider never executed it
+PLANNED: Final = "operations"  # topic by which the job that runs operations is woken (`jobs.wake`)
 WITHDRAWN: Final = "WITHDRAWN"  # error code: no longer wanted, and never sent
 
 

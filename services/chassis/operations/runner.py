@@ -42,17 +42,32 @@ class OperationRunner:
         self._clock = clock
         self._calls = dict(calls)
         self._places = asyncio.Semaphore(max_in_flight)
+        self._max_in_flight = max_in_flight
         self._settler = Settler(database, clock, self._calls, http_timeout, back_off or BackOff())
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run_once(self, limit: int = 100) -> int:
-        """Drive what is due: fresh plans, retries, and what a dead sender left behind. Returns how many."""
+        """Drive what is due to its end: fresh plans, retries, what a dead sender left behind. Returns how many."""
         ids = await journal.due(self._database, list(self._calls), self._clock.now(), limit)
         results = await asyncio.gather(*(self._join(operation_id) for operation_id in ids), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return len(ids)
+
+    async def start_due(self, limit: int = 100) -> int:
+        """Begin what is due and wait for none of it, for one slow call would hold up the rest. Returns how many.
+
+        While all places are taken it waits for a free one.
+        """
+        if len(self._running) >= self._max_in_flight:
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+        limit = min(limit, max(self._max_in_flight - len(self._running), 1))
+        ids = await journal.due(self._database, list(self._calls), self._clock.now(), limit)
+        fresh = [operation_id for operation_id in ids if operation_id not in self._running]
+        for operation_id in fresh:
+            self._start(operation_id)
+        return len(fresh)
 
     async def run_now(self, operation_id: str) -> Operation:
         """Drive one operation for a caller who waits, and return what became of it.
@@ -82,12 +97,19 @@ class OperationRunner:
 
     async def _join(self, operation_id: str) -> None:
         """One task per operation and process; it outlives callers that are cancelled."""
-        task = self._running.get(operation_id)
-        if task is None:
-            task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
-            self._running[operation_id] = task
-            task.add_done_callback(lambda _: self._running.pop(operation_id, None))
-        await asyncio.shield(task)
+        await asyncio.shield(self._running.get(operation_id) or self._start(operation_id))
+
+    def _start(self, operation_id: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
+        self._running[operation_id] = task
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.pop(operation_id, None)
+            if not task.cancelled() and (error := task.exception()) is not None:  # its lease ends, and it comes again
+                log.warning("operation_interrupted", operation_id=operation_id, error=repr(error))
+
+        task.add_done_callback(ended)
+        return task
 
     async def _drive(self, operation_id: str) -> None:
         async with self._places:

@@ -7,14 +7,16 @@ events of a whole batch are written together.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from services.chassis import incidents, operations, outbox
+from services.chassis import incidents, jobs, operations, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.fulfillment import domain, published
 from services.fulfillment.providers.base import Provider
 from services.fulfillment.store import fulfillments
+
+QUEUED: Final = "fulfillments"  # what the job that prepares orders is woken by
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ async def decide(
     changes = [(root, written.after[order_id]) for order_id, root in before.items()]
     await fulfillments.save(tx, changes, context.provider.name, now + context.watch_every)
     await operations.plan(tx, written.planned)
+    if written.planned:
+        await jobs.wake(tx, operations.PLANNED)
+    if any(after.state is domain.FulfillmentState.QUEUED and after != before for before, after in changes):
+        await jobs.wake(tx, QUEUED)
     await incidents.open_incidents(tx, written.found)
     await outbox.append(tx, written.events)
     return decisions

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from services.chassis import incidents
+from services.chassis import incidents, jobs
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.operations import Retryable, Unknown
 from services.chassis.telemetry import get_logger
@@ -19,6 +19,7 @@ from services.fulfillment.usecases.decisions import Context, Step, apply
 
 log = get_logger(__name__)
 
+HINTED: Final = "webhooks"  # what the job that fetches objects is woken by
 NOT_APPLIED: Final = "provider_object_not_applied"
 _TRIES: Final = 3
 _AT_ONCE: Final = 4  # an object that the provider is slow to show does not hold up the others
@@ -31,6 +32,8 @@ async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool
     answers = []
     for webhook in stored:
         answers.append(webhook.content_hash in new and firsts[webhook.source, webhook.content_hash] is webhook)
+    if new:
+        await jobs.wake(tx, HINTED)
     return answers
 
 

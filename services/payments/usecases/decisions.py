@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.chassis import operations, outbox
+from services.chassis import jobs, operations, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.chassis.ids import new_id
@@ -76,6 +76,8 @@ async def decide(
     ]
     await payables.save(tx, changes, context.provider.name)
     await operations.plan(tx, written.planned)
+    if any(each.kind != domain.Kind.CREATE for each in written.planned):  # a create has a caller who sees it through
+        await jobs.wake(tx, operations.PLANNED)
     opened = {i.id for i in await open_incidents(tx, [incident for incident, _, _ in written.found])}
     for incident, version, caused_by in written.found:
         if incident.id in opened:

@@ -103,7 +103,7 @@ class AnswerLost(Database):
 
     @classmethod
     def of(cls, database: Database) -> "AnswerLost":
-        return cls(database._pool, database.dsn)
+        return cls(database._pool, database._settings)
 
     def transaction(self) -> Any:
         return self._losing()

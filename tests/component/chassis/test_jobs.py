@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis import jobs as jobs_module
 from services.chassis.db import Database
-from services.chassis.jobs import Job, JobRunner
+from services.chassis.jobs import CHANNEL, Job, JobRunner, wake
 from services.chassis.telemetry import current_traceparent
 from services.chassis.testing import wait_until
 
@@ -131,3 +132,42 @@ async def test_a_job_that_is_cancelled_from_inside_is_run_again(db: Database) ->
 
     async with running(JobRunner(db, [job(work, timedelta(milliseconds=10))])):
         await wait_until(lambda: len(runs) > 1)
+
+
+async def test_a_job_is_woken_when_what_it_waits_for_has_committed(db: Database) -> None:
+    runs: list[str] = []
+
+    def counted(name: str) -> Callable[[], Awaitable[int]]:
+        async def run_once() -> int:
+            runs.append(name)
+            return 0
+
+        return run_once
+
+    hour = timedelta(hours=1)
+    jobs = [Job("send", counted("send"), hour, woken_by="mails"), Job("purge", counted("purge"), hour)]
+    async with running(JobRunner(db, jobs)):
+        # at the start, and once more when it can hear: what was said between the two would be lost
+        await wait_until(lambda: runs.count("send") == 2)
+        async with db.transaction() as tx:
+            await wake(tx, "mails")
+            await wake(tx, "something else")
+        await wait_until(lambda: runs.count("send") == 3)
+        assert runs.count("purge") == 1
+
+
+async def test_a_listener_that_lost_its_session_listens_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "_LISTEN_AGAIN_S", 0.01)
+    runs: list[int] = []
+
+    async def work() -> int:
+        runs.append(1)
+        return 0
+
+    listener = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1 AND datname = current_database()"
+    async with running(JobRunner(db, [Job("send", work, timedelta(hours=1), woken_by="mails")])):
+        await wait_until(lambda: len(runs) == 2)
+        lost = await db.fetchval(listener, f"%-{CHANNEL}")
+        assert await db.fetchval("SELECT pg_terminate_backend($1)", lost)
+        await wait_until(lambda: len(runs) == 3)  # what was said meanwhile is looked for
+        assert await db.fetchval(listener, f"%-{CHANNEL}") != lost

@@ -162,6 +162,29 @@ async def test_nothing_becomes_sent_while_all_places_are_taken(db: Database, clo
     assert len(provider.executed) == 5
 
 
+async def test_a_slow_call_holds_up_no_other_and_places_are_limited(db: Database, clock: ManualClock) -> None:
+    release = asyncio.Event()
+    provider = Provider()
+
+    async def slow(operation: Operation) -> dict[str, Any]:
+        await release.wait()
+        return provider.execute(operation)
+
+    provider.script.append(slow)
+    calls = runner(db, clock, provider, max_in_flight=2)
+    await planned(db)
+    assert await calls.start_due() == 1
+    await wait_until(lambda: len(provider.sent) == 1)
+    for number in (2, 3):
+        await planned(db, PlannedOperation("create", ORDER, number, "stripe", b"{}", NOW))
+    assert [await calls.start_due(), await calls.start_due()] == [1, 1]  # the second waits for the first's place
+    await wait_until(lambda: len(provider.executed) == 2)
+    assert await calls.start_due() == 0
+    release.set()
+    await calls.close()
+    assert len(provider.executed) == 3
+
+
 async def test_an_effect_that_fails_rolls_the_outcome_back_and_comes_again(db: Database, clock: ManualClock) -> None:
     provider = Provider()
     provider.settle_errors.append(ValueError("a bug"))

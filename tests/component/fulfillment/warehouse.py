@@ -73,6 +73,7 @@ class Warehouse:
     clock: ManualClock
     context: Context
     jobs: FulfillmentJobs
+    runner: OperationRunner
     owners: Owners
     stub: service_grpc.FulfillmentServiceStub
     provider: SimulatorClient
@@ -103,7 +104,7 @@ class Warehouse:
         """Run the jobs until none has anything to do."""
         busy = True
         while busy:
-            done = [await self.jobs.prepare(), await self.jobs.try_again(), await self.jobs.run_operations()]
+            done = [await self.jobs.prepare(), await self.jobs.try_again(), await self.runner.run_once()]
             busy = any([*done, await self.jobs.apply_webhooks()])
 
     async def pass_time(self, **duration: float) -> None:
@@ -165,7 +166,7 @@ async def open_warehouse(
         async with serving(settings, {add: servicer}) as channel:
             stub = service_grpc.FulfillmentServiceStub(channel)
             jobs = FulfillmentJobs(database, settings, context, runner, owners)
-            yield Warehouse(database, clock, context, jobs, owners, stub, sim.client, settings)
+            yield Warehouse(database, clock, context, jobs, runner, owners, stub, sim.client, settings)
         await servicer.close()
         await runner.close()
     await provider.close()

@@ -55,7 +55,9 @@ async def test_an_order_is_placed_paid_and_watched_over_the_real_wire(
         stub = OrdersServiceStub(to_orders)
         order = (await stub.CreateOrder(wanted(MUG=2), timeout=TIMEOUT_S)).order
         left = (await stub.CreateOrder(wanted(MUG=1), timeout=TIMEOUT_S)).order
-        watching = asyncio.create_task(_states_until(stub, order.order_id, "PROCESSING"))
+        seen = asyncio.Event()
+        watching = asyncio.create_task(_states_until(stub, order.order_id, "PROCESSING", seen))
+        await asyncio.wait_for(seen.wait(), TIMEOUT_S)
         await _publish(producer, f"{topic_prefix}onefold.payments.v1", paid(order), order.order_id)
         async with asyncio.timeout(30):
             assert await watching == ["PENDING", "CONFIRMED", "PROCESSING"]
@@ -68,12 +70,13 @@ async def test_an_order_is_placed_paid_and_watched_over_the_real_wire(
         assert left_now.cancellation_reason == orders_pb2.CANCELLATION_REASON_EXPIRED
 
 
-async def _states_until(stub: OrdersServiceStub, order_id: str, last: str) -> list[str]:
+async def _states_until(stub: OrdersServiceStub, order_id: str, last: str, seen: asyncio.Event) -> list[str]:
     states: list[str] = []
     async for response in stub.WatchOrder(service_pb2.WatchOrderRequest(order_id=order_id), timeout=30.0):
         state = orders_pb2.OrderState.Name(response.order.state).removeprefix("ORDER_STATE_")
         if state not in states:
             states.append(state)
+        seen.set()
         if state == last:
             return states
     raise AssertionError(f"the stream ended after {states}")

@@ -130,7 +130,7 @@ class Counter:
 
     async def settle_operations(self) -> None:
         """Run what is due until nothing is."""
-        while await self.jobs.run_operations():
+        while await self.runner.run_once():
             pass
 
     async def release_leases(self) -> None:
