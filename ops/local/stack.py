@@ -27,6 +27,7 @@ from ops.local.paths import ROOT
 from ops.local.postgres import Postgres
 
 PROCFILE: Final = ROOT / "Procfile"
+NEED_NO_SERVER: Final = ("gateway", "simulators", "smtp")  # these start while PostgreSQL and Kafka do
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 HTTP_SECONDS: Final = 1.0
@@ -79,15 +80,18 @@ class Stack:
         """Servers, databases and topics, then every process of the Procfile; returns when all are ready."""
         self.at.require_free()
         keep(self.state, self.environment)
-        self.start_servers()
-        self.report(f"starting {len(self.commands)} processes")
-        for name in self.commands:
+        self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
+        early = [name for name in self.commands if name in NEED_NO_SERVER]
+        for name in early:
             self.start_process(name)
+        self.start_servers()
+        for name in self.commands:
+            if name not in early:
+                self.start_process(name)
         self.wait_ready(list(self.commands))
 
     def start_servers(self) -> None:
         """PostgreSQL and Kafka with migrated databases and all topics."""
-        self.report("starting PostgreSQL and Kafka")
         self.postgres.start()
         with ThreadPoolExecutor(1) as thread:  # Kafka takes as long as the migrations
             migrated = thread.submit(self._prepare_databases)
