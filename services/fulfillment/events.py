@@ -4,13 +4,13 @@ Why: a request that must not be lost is an event (S-2), and every event read has
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from onefold.orders.v1 import orders_events_pb2 as orders_pb2
 
-from services.chassis.consumer import Handler
+from services.chassis.consumer import Handler, commanding
 from services.chassis.db import Transaction
-from services.chassis.inbox import IncomingEvent, Outcome, decode
 from services.fulfillment import domain
 from services.fulfillment.usecases import Context, Step, apply
 
@@ -21,21 +21,15 @@ TOPICS = ("onefold.orders.v1",)
 def handler(context: Context) -> Handler:
     """The consumer's handler; types that are not for fulfillment are ignored."""
 
-    async def handle(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
-        steps = [_step(event) for event in events if event.type in TRANSLATIONS]
-        outcomes = dict.fromkeys((event.id for event in events), Outcome.IGNORED)
-        if steps:
-            for step, decision in zip(steps, await apply(tx, context, steps, create=True), strict=True):
-                assert decision is not None  # create=True made its root
-                outcomes[step.caused_by] = Outcome(decision.outcome)
-        return outcomes
+    async def fold(tx: Transaction, steps: Sequence[Step]) -> list[str]:
+        decisions = await apply(tx, context, steps, create=True)
+        return [decision.outcome for decision in decisions if decision is not None]  # create=True made every root
 
-    return handle
+    return commanding({kind: partial(_step, translate) for kind, translate in TRANSLATIONS.items()}, fold)
 
 
-def _step(event: IncomingEvent) -> Step:
-    message: Any = decode(event)
-    return Step(message.context.order_id, TRANSLATIONS[event.type](message), event.id)
+def _step(translate: Callable[[Any], domain.Input], message: Any, event_id: str) -> Step:
+    return Step(message.context.order_id, translate(message), event_id)
 
 
 def _request(event: orders_pb2.FulfillmentRequested) -> domain.Input:

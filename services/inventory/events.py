@@ -10,9 +10,8 @@ from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_events_pb2 as orders_pb2
 
 from services.chassis.clock import Clock
-from services.chassis.consumer import Handler
+from services.chassis.consumer import Handler, commanding
 from services.chassis.db import Transaction
-from services.chassis.inbox import IncomingEvent, Outcome, decode
 from services.inventory import domain, usecases
 
 CONSUMER = "inventory"
@@ -22,21 +21,10 @@ TOPICS = ("onefold.orders.v1",)
 def handler(clock: Clock) -> Handler:
     """The consumer's handler; types that are not for inventory are ignored."""
 
-    async def handle(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
-        commands = [(event.id, TRANSLATIONS[event.type](decode(event), event.id)) for event in events if is_ours(event)]
-        outcomes = dict.fromkeys((event.id for event in events), Outcome.IGNORED)
-        if commands:
-            decisions = await usecases.apply_to_orders(tx, [command for _, command in commands], clock.now())
-            for (event_id, _), decision in zip(commands, decisions, strict=True):
-                outcomes[event_id] = Outcome(decision.outcome)
-        return outcomes
+    async def fold(tx: Transaction, commands: Sequence[domain.Command]) -> list[str]:
+        return [decision.outcome for decision in await usecases.apply_to_orders(tx, commands, clock.now())]
 
-    return handle
-
-
-def is_ours(event: IncomingEvent) -> bool:
-    """Whether inventory acts on events of this type."""
-    return event.type in TRANSLATIONS
+    return commanding(TRANSLATIONS, fold)
 
 
 def _attach(event: orders_pb2.OrderCreated, event_id: str) -> domain.Command:

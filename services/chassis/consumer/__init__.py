@@ -4,6 +4,7 @@ Why: a batch is applied as a whole or not at all, and a poison event holds up it
 """
 
 from services.chassis.consumer.apply import Handler, MissingOutcome, TooManyParked
+from services.chassis.consumer.commanding import commanding
 from services.chassis.consumer.loop import Consumer, Stalled
 from services.chassis.consumer.parked import ParkedEvent, ParkedKey, discard, inspect, list_parked
 from services.chassis.consumer.parking import KEY_PARKED, parked_keys
@@ -19,6 +20,7 @@ __all__ = [
     "Redriven",
     "Stalled",
     "TooManyParked",
+    "commanding",
     "discard",
     "inspect",
     "list_parked",
