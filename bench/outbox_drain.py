@@ -18,11 +18,11 @@ from bench import harness
 from bench.events import FILL, PACKAGE, TYPE, order_created
 from bench.goals import GOALS
 from bench.harness import LIMIT, OURS, PEER, Plan, Result, Sample, Side
-from bench.kafka import ends, producer
+from bench.kafka import PARTITIONS, ends, producer
 from bench.load import Stopwatch
 from bench.world import World
 from services.chassis.outbox import Relay
-from services.chassis.outbox.publisher import Publisher
+from services.chassis.outbox.murmur import partitions_of
 from services.chassis.testing import settings_for
 from services.orders.config import OrdersSettings
 
@@ -35,9 +35,7 @@ READ: Final = (
     "SELECT position, id::text, aggregateid, type, payload, occurred_at FROM outbox ORDER BY position LIMIT 100"
 )
 DELETE: Final = "DELETE FROM outbox WHERE position = $1"
-READ_ALL: Final = """
-SELECT position, id::text, aggregateid, type, payload, occurred_at, traceparent FROM outbox ORDER BY position
-"""
+READ_ALL: Final = "SELECT position, id::text, aggregateid, type, payload, occurred_at FROM outbox ORDER BY position"
 
 
 async def measure(world: World, plan: Plan) -> Result:
@@ -102,13 +100,10 @@ async def _row_by_row(world: World, seconds: float) -> Sample:
 async def _produce(world: World, seconds: float) -> Sample:
     """The same records from memory by aiokafka's batches, prepared beforehand: no database, no translation."""
     rows = await world.sql("orders", READ_ALL)
-    publisher = Publisher(world.bootstrap, TOPIC, "onefold/orders", timeout_s=LONGEST_S)
-    await publisher.start()
     prepared: defaultdict[int, list[tuple[bytes, bytes, Any]]] = defaultdict(list)
-    for row in rows:
-        record = (row["aggregateid"].encode(), row["payload"], publisher._headers(row))
-        prepared[publisher._partition_of(row["aggregateid"])].append(record)
-    await publisher.drop()
+    keys = [row["aggregateid"].encode() for row in rows]
+    for row, key, place in zip(rows, keys, partitions_of(keys, PARTITIONS), strict=True):
+        prepared[place].append((key, row["payload"], headers(row)))
     kafka = producer(world.bootstrap)
     await kafka.start()
     try:

@@ -6,18 +6,19 @@ is sent again, and however often, the events of one key first appear in their or
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import DefaultPartitioner
 
-Headers = tuple[tuple[str, bytes], ...]
+from services.chassis.outbox.murmur import partitions_of
 
 _MAX_BATCH_BYTES: Final = 900_000  # below the broker's message.max.bytes (1 MiB), above the largest event
-_KEYS_REMEMBERED: Final = 50_000
+_VERSION: Final = ("ce_specversion", b"1.0")
+
+
+class NotAcknowledged(Exception):
+    """What had to be in Kafka first may not be there."""
 
 
 class Publisher:
@@ -25,11 +26,10 @@ class Publisher:
 
     def __init__(self, bootstrap: str, topic: str, source: str, *, timeout_s: float) -> None:
         self._topic = topic
-        self._source = source.encode()
+        self._source = ("ce_source", source.encode())
         self._timeout_s = timeout_s
         self._partitions: list[int] = []
-        self._by_key: dict[str, int] = {}
-        self._partitioner = DefaultPartitioner()
+        self._last: dict[int, asyncio.Task[None]] = {}
         # acks=all and idempotence: aiokafka's defaults are unsafe (F-34).
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
@@ -47,15 +47,16 @@ class Publisher:
             self._partitions = sorted(await self._producer.partitions_for(self._topic))
 
     async def publish(self, rows: Sequence[Any]) -> None:
-        """Send rows of the outbox in their order and wait until Kafka has acknowledged all. Raises on any doubt."""
-        by_partition: defaultdict[int, list[Any]] = defaultdict(list)
-        for row in rows:
-            by_partition[self._partition_of(row["aggregateid"])].append(row)
+        """Send rows of the outbox in their order and wait until Kafka has acknowledged all. Raises on any doubt.
+
+        Calls may overlap: in each partition the rows of a later call wait for those of the earlier ones, and if those
+        fail, they are not sent at all.
+        """
         # An idempotent producer never gives a batch up by itself (F-36), so the wait is bounded here.
-        async with asyncio.timeout(self._timeout_s):
-            async with asyncio.TaskGroup() as group:
-                for partition, of_partition in by_partition.items():
-                    group.create_task(self._publish_in_order(partition, of_partition))
+        async with asyncio.timeout(self._timeout_s), asyncio.TaskGroup() as group:
+            for partition, batches in self._batches(rows).items():
+                before = self._last.get(partition)
+                self._last[partition] = group.create_task(self._send(partition, batches, before))
 
     async def drop(self) -> None:
         """Close without sending what is left: `stop()` would flush, or hang (F-36). Never raises, never waits long."""
@@ -70,54 +71,42 @@ class Publisher:
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _publish_in_order(self, partition: int, rows: Sequence[Any]) -> None:
-        batch = self._producer.create_batch()
-        for row in rows:
-            if not self._append(batch, row):
-                await self._send(batch, partition)
-                batch = self._producer.create_batch()
-                if not self._append(batch, row):
-                    raise ValueError(f"event {row['id']} does not fit into a batch")
-        await self._send(batch, partition)
+    def _batches(self, rows: Sequence[Any]) -> dict[int, list[Any]]:
+        """Partition -> full batches, in order. Columns are READ's; headers are CloudEvents' in binary mode, and `id`
+        as Debezium's router writes it."""
+        keys = [row["aggregateid"].encode() for row in rows]
+        batches: dict[int, list[Any]] = {}
+        types: dict[str, tuple[str, bytes]] = {}
+        places = partitions_of(keys, len(self._partitions))
+        for place, key, (_, text, _, kind, payload, quoted, trace) in zip(places, keys, rows, strict=True):
+            event_id = text.encode()
+            if (type_header := types.get(kind)) is None:
+                type_header = types[kind] = ("ce_type", kind.encode())
+            headers = [
+                ("id", event_id),
+                ("ce_id", event_id),
+                type_header,
+                self._source,
+                ("ce_time", b"%bZ" % quoted.encode()[1:-1]),
+                _VERSION,
+            ]
+            if trace:
+                headers.append(("traceparent", trace.encode()))
+            if (of_partition := batches.get(place)) is None:
+                of_partition = batches[place] = [self._producer.create_batch()]
+            if of_partition[-1].append(key=key, value=payload, timestamp=None, headers=headers) is None:
+                of_partition.append(self._producer.create_batch())
+                if of_partition[-1].append(key=key, value=payload, timestamp=None, headers=headers) is None:
+                    raise ValueError(f"event {text} does not fit into a batch")
+        return {self._partitions[place]: of_partition for place, of_partition in batches.items()}
 
-    def _append(self, batch: Any, row: Any) -> bool:
-        appended = batch.append(
-            key=row["aggregateid"].encode(),
-            value=row["payload"],
-            timestamp=None,
-            headers=self._headers(row),
-        )
-        return appended is not None
-
-    async def _send(self, batch: Any, partition: int) -> None:
-        batch.close()
-        acknowledged = await self._producer.send_batch(batch, self._topic, partition=partition)
-        await acknowledged
-
-    def _headers(self, row: Any) -> list[tuple[str, bytes]]:
-        """CloudEvents in binary mode, and `id` as Debezium's router writes it."""
-        event_id = row["id"].encode()
-        headers = [
-            ("id", event_id),
-            ("ce_id", event_id),
-            ("ce_type", row["type"].encode()),
-            ("ce_source", self._source),
-            ("ce_time", _rfc3339(row["occurred_at"])),
-            ("ce_specversion", b"1.0"),
-        ]
-        if row["traceparent"]:
-            headers.append(("traceparent", row["traceparent"].encode()))
-        return headers
-
-    def _partition_of(self, key: str) -> int:
-        """Kafka's own rule (murmur2), remembered: it is slow in Python, and an order has many events."""
-        partition = self._by_key.get(key)
-        if partition is None:
-            if len(self._by_key) >= _KEYS_REMEMBERED:
-                self._by_key.clear()
-            partition = self._by_key[key] = self._partitioner(key.encode(), self._partitions, self._partitions)
-        return partition
-
-
-def _rfc3339(moment: datetime) -> bytes:
-    return moment.isoformat().replace("+00:00", "Z").encode()
+    async def _send(self, partition: int, batches: Sequence[Any], before: asyncio.Task[None] | None) -> None:
+        """One batch after the other, when all that went before has been acknowledged; raises if it has not been."""
+        if before is not None:
+            await asyncio.wait({before})
+            if before.cancelled() or before.exception() is not None:
+                raise NotAcknowledged(f"the batch before, of partition {partition}")
+        for batch in batches:
+            batch.close()
+            acknowledged = await self._producer.send_batch(batch, self._topic, partition=partition)
+            await acknowledged

@@ -6,8 +6,10 @@ acknowledged, so leaders that overlap may repeat events but neither lose nor reo
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncpg
 
@@ -23,20 +25,26 @@ log = get_logger(__name__)
 
 _ROWS: Final = 4000
 _FEWER: Final = 8  # after a failure so many times fewer rows at once: a slow broker gets what it can take in time
-_ROUNDS: Final = 50  # of one run_once, so that `stop` is seen under load
+_TURNS: Final = 4  # reads whose rows are on their way to Kafka
+_LONGEST_S: Final = 2.0  # of one run_once, so that `stop` is seen under load
 _LEADER_LOCK: Final = "onefold outbox relay"
 _NEXT_LEADER_S: Final = 1.0
 _BACK_OFF_S: Final = (0.1, 5.0)
 _AGE_EVERY_S: Final = 1.0
-_WARM_S: Final = 0.25  # after events were seen: look again soon, because not every append notifies (F-29)
-_WARM_PAUSE_S: Final = 0.01
+_SOON_S: Final = 0.001  # after events were seen: look again soon, because not every append notifies (F-29)
 
-# Rows under way are left out by their positions; younger rows of the same keys are all above them.
-_READ: Final = """
-SELECT position, id::text, aggregateid, type, payload, occurred_at, traceparent
-  FROM outbox WHERE position <> ALL($1::bigint[]) ORDER BY position LIMIT $2
+# $1 has been acknowledged and goes; $1 and what is under way ($2) is left out, exactly: a row that commits late has a
+# lower position than its neighbours and must be found all the same (F-22), and younger rows of the keys under way are
+# all above them.
+_DELETE_AND_READ: Final = """
+WITH deleted AS (
+    DELETE FROM outbox USING unnest($1::int8multirange) AS run
+     WHERE position >= lower(run) AND position < upper(run)
+)
+SELECT position, id::text, aggregateid, type, payload,
+       to_json(occurred_at AT TIME ZONE 'UTC')::text AS quoted_time, traceparent
+  FROM outbox WHERE NOT position <@ $2::int8multirange ORDER BY position LIMIT $3
 """
-_DELETE: Final = "DELETE FROM outbox WHERE position = ANY($1::bigint[])"
 _AGE: Final = """
 SELECT extract(epoch FROM clock_timestamp() - appended_at)::float8 FROM outbox ORDER BY position LIMIT 1
 """
@@ -45,6 +53,28 @@ _TRY_LEAD: Final = "SELECT pg_try_advisory_lock(hashtext($1))"
 _relayed = counter("outbox_relayed_total", "Events published and deleted from the outbox")
 _age = gauge("outbox_oldest_seconds", "Age of the oldest event that is not in Kafka yet, as its relay last saw it")
 _leads = gauge("outbox_relay_leads", "1 while this process is the service's relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Rows that were read at once: how many, and exactly which, as ranges."""
+
+    count: int
+    positions: Sequence["asyncpg.Range[int]"]
+
+    @classmethod
+    def of(cls, ascending: Sequence[int]) -> Self:
+        """Of at least one position. Most are neighbours, so a few ranges say all that a long array would."""
+        starts, ends = [ascending[0]], list[int]()
+        if ascending[-1] - ascending[0] >= len(ascending):
+            for before, after in pairwise(ascending):
+                if after - before > 1:
+                    ends.append(before)
+                    starts.append(after)
+        ends.append(ascending[-1])
+        return cls(
+            len(ascending), [asyncpg.Range(*ends_of, upper_inc=True) for ends_of in zip(starts, ends, strict=True)]
+        )
 
 
 class Relay:
@@ -68,8 +98,7 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop`; after any error everything is dropped and begun anew from the lowest position."""
         stopping = asyncio.create_task(self._wake_at(stop))
-        back_off, warm_until = _BACK_OFF_S[0], 0.0
-        loop = asyncio.get_running_loop()
+        back_off, pause, longest = _BACK_OFF_S[0], _SOON_S, self._settings.relay_poll_ms / 1000
         try:
             while not stop.is_set():
                 self._woken.clear()
@@ -89,11 +118,13 @@ class Relay:
                 back_off = _BACK_OFF_S[0]
                 self._rows = min(_ROWS, 2 * self._rows)
                 if relayed:
-                    warm_until = loop.time() + _WARM_S
-                elif not self._leads:
+                    pause = _SOON_S
+                if not self._leads:
                     await self._pause(stop, _NEXT_LEADER_S)
-                elif await self._wait(loop.time() < warm_until):
-                    warm_until = loop.time() + _WARM_S
+                elif await self._wait(pause):
+                    pause = _SOON_S
+                else:
+                    pause = min(2 * pause, longest)
         finally:
             stopping.cancel()
             await self.close()
@@ -136,7 +167,9 @@ class Relay:
                 self._settings.database_url,
                 timeout=self._timeout_s,
                 command_timeout=self._settings.statement_timeout_ms / 1000 + 5,
-                server_settings=session_settings(self._settings, "relay"),
+                # A delete that a crash undoes was acknowledged: its rows are sent again in their order, and consumers
+                # know them. So no delete waits for the disk.
+                server_settings={**session_settings(self._settings, "relay"), "synchronous_commit": "off"},
             )
             await self._session.add_listener(CHANNEL, self._notified)
         if not self._leads:
@@ -169,43 +202,49 @@ class Relay:
             _age.set(await self._session.fetchval(_AGE) or 0)
 
     async def _drain(self) -> int:
-        """While one read is on its way to Kafka, the one before is deleted and the next one read."""
+        """Until nothing is left, or for a while: delete what was acknowledged and read on, while turns are under way.
+
+        New rows never wait for the acknowledgement of others, only for that of their own partition.
+        """
         assert self._publisher is not None
-        relayed, sent = 0, list[int]()
-        rows = await self._read([])
-        for _ in range(_ROUNDS):
-            if not rows:
-                break
-            publishing = asyncio.create_task(self._publisher.publish(rows))
-            try:
-                await self._delete(sent)
-                positions = [row["position"] for row in rows]
-                ahead = await self._read(positions)
-                await publishing
-            finally:
-                publishing.cancel()
-                await asyncio.wait({publishing})
-            relayed += len(rows)
-            sent, rows = positions, ahead
-        await self._delete(sent)
-        return relayed
-
-    async def _read(self, under_way: Sequence[int]) -> list[Any]:
-        assert self._session is not None
-        return await self._session.fetch(_READ, under_way, self._rows)
-
-    async def _delete(self, positions: Sequence[int]) -> None:
-        """On the session that holds the lock: where it is lost, nothing is deleted and everything begins anew."""
-        if positions:
-            assert self._session is not None
-            await self._session.execute(_DELETE, positions)
-            _relayed.inc(len(positions))
-
-    async def _wait(self, warm: bool) -> bool:
-        """Until woken, or for the pause between two looks; true if woken."""
-        pause = _WARM_PAUSE_S if warm else self._settings.relay_poll_ms / 1000
+        loop = asyncio.get_running_loop()
+        until, relayed = loop.time() + _LONGEST_S, 0
+        turns: dict[asyncio.Task[None], Turn] = {}
+        acknowledged: list[Turn] = []
         try:
-            await asyncio.wait_for(self._woken.wait(), pause)
+            while True:
+                self._woken.clear()
+                most = self._rows if len(turns) < _TURNS and loop.time() < until else 0
+                rows = await self._delete_and_read(acknowledged, turns.values(), most) if most or acknowledged else []
+                if rows:
+                    task = asyncio.create_task(self._publisher.publish(rows))
+                    task.add_done_callback(lambda _: self._woken.set())
+                    turns[task] = Turn.of([row["position"] for row in rows])
+                if not turns:
+                    return relayed
+                if len(rows) < self._rows or len(turns) >= _TURNS:
+                    await self._woken.wait()
+                acknowledged = [turns.pop(task) for task in list(turns) if task.done() and not task.result()]
+                relayed += sum(turn.count for turn in acknowledged)
+        finally:
+            for task in turns:
+                task.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)
+
+    async def _delete_and_read(self, done: Sequence[Turn], under_way: Collection[Turn], most: int) -> list[Any]:
+        """On the session that holds the lock: where it is lost, nothing is deleted and everything begins anew."""
+        assert self._session is not None
+        deleted = [run for turn in done for run in turn.positions]
+        left_out = [*deleted, *(run for turn in under_way for run in turn.positions)]
+        rows = await self._session.fetch(_DELETE_AND_READ, deleted, left_out, most)
+        _relayed.inc(sum(turn.count for turn in done))
+        return rows
+
+    async def _wait(self, seconds: float) -> bool:
+        """Until woken, or for so long; true if woken."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         except TimeoutError:
             return False
         return True
