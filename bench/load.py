@@ -6,6 +6,7 @@ Why: all sides of a benchmark get exactly the same load, from the same code.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -29,8 +30,12 @@ class Stopwatch:
 
 def cpu_s(process: psutil.Process) -> float:
     """CPU seconds of a process and its living children so far."""
-    times = [process.cpu_times(), *(child.cpu_times() for child in process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a worker of PostgreSQL that has just ended
+            times = each.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 async def closed_loop(work: Work, *, in_flight: int, seconds: float, units: int = 1) -> Sample:
