@@ -63,7 +63,7 @@ class SimulatorSettings(BaseSettings):
         default=True,
         description="Send webhooks in the background; false: only when the control API says so (for tests).",
     )
-    webhook_workers: int = Field(default=8, ge=1, le=64, description="Webhooks under way at once.")
+    webhook_workers: int = Field(default=64, ge=1, le=256, description="Webhooks under way at once.")
     webhook_timeout_seconds: float = Field(default=10.0, gt=0, description="How long a receiver of webhooks may take.")
     retry_scale: float = Field(
         default=0.01,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import heapq
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,7 +94,8 @@ class WebhookDesk:
     _held: dict[tuple[str, str | None], list[_Job]] = field(default_factory=dict)
     _sequence: int = 0
     _rounds: int = 0
-    _http: httpx.AsyncClient | None = None
+    _idle: list[httpx.AsyncClient] = field(default_factory=list)
+    _tls: ssl.SSLContext | None = None
 
     def submit(self, letter: Letter) -> None:
         """Queue a new event; a scripted fault of its kind is met here."""
@@ -175,9 +177,8 @@ class WebhookDesk:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def _next(self) -> _Job:
         while True:
@@ -217,14 +218,16 @@ class WebhookDesk:
         post = job.letter.write(job.attempt, job.fault)
         if post is None:
             return True
-        if self._http is None:
-            limits = httpx.Limits(max_connections=self.workers, max_keepalive_connections=self.workers)
-            self._http = httpx.AsyncClient(timeout=self.timeout_seconds, limits=limits, trust_env=False)
+        # A client with one connection for each that is under way: httpx looks at all connections of a client for each
+        # request, which with many of them costs several times the request itself.
+        client = self._idle.pop() if self._idle else self._new_client()
         try:
-            answer = await self._http.post(post.url, content=post.body, headers=post.headers)
+            answer = await client.post(post.url, content=post.body, headers=post.headers)
             status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL):
             status = NO_ANSWER
+        finally:
+            self._idle.append(client)
         self._note(job, status)
         if 200 <= status < 300:
             return True
@@ -235,6 +238,10 @@ class WebhookDesk:
             job.fault = None
             self._push(due, job)
         return False
+
+    def _new_client(self) -> httpx.AsyncClient:
+        self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
+        return httpx.AsyncClient(timeout=self.timeout_seconds, verify=self._tls, trust_env=False)
 
     def _note(self, job: _Job, status: int) -> None:
         letter = job.letter
