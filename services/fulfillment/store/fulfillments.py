@@ -88,9 +88,18 @@ SELECT order_id::text FROM fulfillments f
 
 _TO_WATCH: Final = "SELECT order_id::text FROM fulfillments WHERE watch_at <= $1 ORDER BY watch_at LIMIT $2"
 
-_WATCH_LATER: Final = "UPDATE fulfillments SET watch_at = $2 WHERE order_id = $1 AND watch_at IS NOT NULL"
+# Locked in the order of their ids, like every set of roots.
+_WATCH_LATER: Final = """
+UPDATE fulfillments f SET watch_at = $2
+  FROM (SELECT order_id FROM fulfillments WHERE order_id = ANY($1::uuid[]) AND watch_at IS NOT NULL
+         ORDER BY order_id FOR NO KEY UPDATE) AS due
+ WHERE f.order_id = due.order_id
+"""
 
-_LOCK_RECIPIENT: Final = "SELECT recipient::text FROM fulfillments WHERE order_id = $1 FOR NO KEY UPDATE"
+_LOCK_RECIPIENTS: Final = """
+SELECT order_id::text, recipient::text FROM fulfillments
+ WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR NO KEY UPDATE
+"""
 
 _SAVE_RECIPIENT: Final = "UPDATE fulfillments SET recipient = $2 WHERE order_id = $1"
 
@@ -145,14 +154,14 @@ async def to_watch(db: Database, now: datetime, limit: int) -> list[str]:
     return [row["order_id"] for row in await db.fetch(_TO_WATCH, now, limit)]
 
 
-async def watch_later(tx: Transaction, order_id: str, at: datetime) -> None:
+async def watch_later(tx: Transaction, order_ids: Sequence[str], at: datetime) -> None:
     """Ask again at that time, because the provider could not be asked now or had nothing new."""
-    await tx.execute(_WATCH_LATER, order_id, at)
+    await tx.execute(_WATCH_LATER, list(order_ids), at)
 
 
-async def lock_recipient(tx: Transaction, order_id: str) -> dict[str, str] | None:
-    """Lock the root; an operator's correction of the address as it is now."""
-    return _recipient(await tx.fetchval(_LOCK_RECIPIENT, order_id))
+async def lock_recipients(tx: Transaction, order_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
+    """Lock the roots; an operator's corrections of their addresses as they are now."""
+    return {row["order_id"]: _recipient(row["recipient"]) for row in await tx.fetch(_LOCK_RECIPIENTS, list(order_ids))}
 
 
 async def save_recipient(tx: Transaction, order_id: str, recipient: Mapping[str, str]) -> None:

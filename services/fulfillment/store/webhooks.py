@@ -24,8 +24,9 @@ SELECT source, content_hash, object_id, external_id, received_at FROM webhooks
 """
 
 _MARK: Final = """
-UPDATE webhooks SET processed_at = $3, outcome = $4
- WHERE source = $1 AND content_hash = ANY($2::bytea[]) AND processed_at IS NULL
+UPDATE webhooks w SET processed_at = $4, outcome = m.outcome
+  FROM unnest($1::text[], $2::bytea[], $3::text[]) AS m (source, content_hash, outcome)
+ WHERE (w.source, w.content_hash) = (m.source, m.content_hash) AND w.processed_at IS NULL
 """
 
 _PURGE: Final = """
@@ -58,6 +59,15 @@ class Hint:
     received_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What became of a webhook: applied, stale, or about an order that is not ours (unknown)."""
+
+    source: str
+    content_hash: bytes
+    outcome: str
+
+
 async def store(tx: Transaction, webhooks: Sequence[StoredWebhook]) -> set[bytes]:
     """Keep them; returns the hashes of those that are new. Of equal ones in the call only the first may be given."""
     rows = await tx.fetch(
@@ -78,9 +88,11 @@ async def unprocessed(db: Database, limit: int) -> list[Hint]:
     return [Hint(**dict(row)) for row in await db.fetch(_UNPROCESSED, limit)]
 
 
-async def mark(tx: Transaction, source: str, hashes: Sequence[bytes], now: datetime, outcome: str) -> None:
-    """They are done: applied, stale, or about an order that is not ours (unknown)."""
-    await tx.execute(_MARK, source, list(hashes), now, outcome)
+async def mark(tx: Transaction, marks: Sequence[Mark], now: datetime) -> None:
+    """They are done."""
+    done = sorted(marks, key=lambda each: (each.source, each.content_hash))
+    hashes, outcomes = [each.content_hash for each in done], [each.outcome for each in done]
+    await tx.execute(_MARK, [each.source for each in done], hashes, outcomes, now)
 
 
 async def purge(tx: Transaction, before: datetime, limit: int) -> int:

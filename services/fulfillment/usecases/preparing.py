@@ -5,10 +5,12 @@ the exact parameters are stored before the provider is called (S-15).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
+from services.chassis.batch import Batcher, Retry
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.errors import DomainError, NotFound
 from services.fulfillment import domain
@@ -16,7 +18,8 @@ from services.fulfillment.providers.base import Draft, Item, NotShippable, Recip
 from services.fulfillment.store import fulfillments
 from services.fulfillment.usecases.decisions import Context, Step, apply
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 20
+_Ready = tuple[Step, Mapping[str, str] | None]  # what follows, and the correction that it was made with
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,21 @@ async def prepare(database: Database, context: Context, reader: OrderReader, con
     roots = await fulfillments.read(database, [order_id for order_id, _ in waiting])
     places = asyncio.Semaphore(_AT_ONCE)
 
+    async def store(ready: Sequence[_Ready]) -> list[bool]:
+        async def body(tx: Transaction) -> None:
+            # An operator may have corrected an address after it was read: then it is prepared anew.
+            now = await fulfillments.lock_recipients(tx, [step.order_id for step, _ in ready])
+            await apply(tx, context, [step for step, recipient in ready if now[step.order_id] == recipient])
+
+        await database.run(body)
+        return [True] * len(ready)
+
+    together = Batcher(store, name="prepared", retry=Retry(within=timedelta(0)))  # the job itself runs again
+
     async def one(order_id: str, recipient: Mapping[str, str] | None) -> None:
         async with places:
             step = await _prepared(context, reader, roots[order_id], recipient)
-
-            async def body(tx: Transaction) -> None:
-                # An operator may have corrected the address after it was read: then it is prepared anew.
-                if await fulfillments.lock_recipient(tx, order_id) == recipient:
-                    await apply(tx, context, [step])
-
-            await database.run(body)
+        await together.submit((step, recipient))
 
     await asyncio.gather(*(one(*each) for each in waiting))
     return len(waiting)
