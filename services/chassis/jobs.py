@@ -79,6 +79,7 @@ class JobRunner:
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{new_id()}"
         self._failures: dict[str, int] = {}
         self._started = False
+        self._sure_until: dict[str, float] = {}  # by the loop's time; until then no rival can have the lease
         self._woken = {job.name: asyncio.Event() for job in self._jobs}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,7 +103,8 @@ class JobRunner:
 
     async def run_once(self, job: Job) -> int | None:
         """One leased run; None if another process has the lease, or took it over meanwhile."""
-        if await self._take(job.name) is None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._sure_until.get(job.name, now) and await self._take(job.name) is None:
             return None
         work = asyncio.ensure_future(self._work(job))
         renewal = asyncio.create_task(self._renew(job.name))
@@ -112,6 +114,7 @@ class JobRunner:
                 if work.cancelled():  # from inside: as a cancellation it would end the job's loop without a word
                     raise Interrupted(job.name)
                 return work.result()
+            self._sure_until.pop(job.name, None)
             log.warning("job_lease_lost", job=job.name)
             return None
         finally:
@@ -174,7 +177,10 @@ class JobRunner:
         return done or 0
 
     async def _take(self, name: str) -> int | None:
+        asked_at = asyncio.get_running_loop().time()
         fence: int | None = await self._database.fetchval(_TAKE, name, self._holder, self._lease)
+        if fence is not None:
+            self._sure_until[name] = asked_at + self._lease.total_seconds() / 3
         return fence
 
     async def _renew(self, name: str) -> None:
@@ -190,5 +196,6 @@ class JobRunner:
                 return
 
     async def _release(self, name: str) -> None:
+        self._sure_until.pop(name, None)
         with contextlib.suppress(Exception):
             await self._database.fetchval(_RELEASE, name, self._holder)
