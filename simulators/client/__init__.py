@@ -32,7 +32,7 @@ class SimulatorClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.client.aclose()
+        await self._http.close()
 
     async def now(self) -> float:
         """The simulators' time, unix seconds."""

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from ..shared.http import Clients
+
 Model = TypeVar("Model", bound=BaseModel)
 TIMEOUT_SECONDS = 30.0
 
@@ -18,22 +20,24 @@ class SimulatorError(Exception):
 
 
 class ControlHttp:
-    """One connection pool to the control API."""
+    """Calls to the control API."""
 
     def __init__(self, base_url: str, timeout_seconds: float) -> None:
-        self.client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + "/_control", timeout=timeout_seconds, trust_env=False
-        )
+        self._clients = Clients(timeout_seconds, base_url.rstrip("/") + "/_control")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._clients.close()
 
     async def get(self, path: str, **query: str | None) -> Any:
         params = {key: value for key, value in query.items() if value is not None}
-        return self._read(await self.client.get(path, params=params))
+        return self._read(await self._clients.request("GET", path, params=params))
 
     async def post(self, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
-        return self._read(await self.client.post(path, json=body or {}, params=query))
+        return self._read(await self._clients.request("POST", path, json=body or {}, params=query))
 
     async def delete(self, path: str) -> Any:
-        return self._read(await self.client.delete(path))
+        return self._read(await self._clients.request("DELETE", path))
 
     async def act(self, model: type[Model], path: str, **body: Any) -> Model:
         sent = {key: value for key, value in body.items() if value is not None}

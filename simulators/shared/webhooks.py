@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import heapq
-import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import httpx
 
 from .clock import Agenda, SimulatorClock
 from .faults import FaultBook
+from .http import Clients
 
 NO_ANSWER = -1
 _HOLD_SECONDS = 2.0
@@ -94,8 +94,7 @@ class WebhookDesk:
     _held: dict[tuple[str, str | None], list[_Job]] = field(default_factory=dict)
     _sequence: int = 0
     _rounds: int = 0
-    _idle: list[httpx.AsyncClient] = field(default_factory=list)
-    _tls: ssl.SSLContext | None = None
+    _http: Clients | None = None
 
     def submit(self, letter: Letter) -> None:
         """Queue a new event; a scripted fault of its kind is met here."""
@@ -177,8 +176,8 @@ class WebhookDesk:
 
     async def close(self) -> None:
         """Close the connections."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        if self._http is not None:
+            await self._http.close()
 
     async def _next(self) -> _Job:
         while True:
@@ -218,16 +217,12 @@ class WebhookDesk:
         post = job.letter.write(job.attempt, job.fault)
         if post is None:
             return True
-        # A client with one connection for each that is under way: httpx looks at all connections of a client for each
-        # request, which with many of them costs several times the request itself.
-        client = self._idle.pop() if self._idle else self._new_client()
+        self._http = self._http or Clients(self.timeout_seconds)
         try:
-            answer = await client.post(post.url, content=post.body, headers=post.headers)
+            answer = await self._http.request("POST", post.url, content=post.body, headers=post.headers)
             status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL):
             status = NO_ANSWER
-        finally:
-            self._idle.append(client)
         self._note(job, status)
         if 200 <= status < 300:
             return True
@@ -238,10 +233,6 @@ class WebhookDesk:
             job.fault = None
             self._push(due, job)
         return False
-
-    def _new_client(self) -> httpx.AsyncClient:
-        self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
-        return httpx.AsyncClient(timeout=self.timeout_seconds, verify=self._tls, trust_env=False)
 
     def _note(self, job: _Job, status: int) -> None:
         letter = job.letter

@@ -18,8 +18,7 @@ from services.chassis.operations import Declined, Operation, Retryable, Unknown
 from services.fulfillment.domain import Kind, LineQuantity, ObjectSeen, ProviderState, SeenShipment, ShipmentState
 from services.fulfillment.providers.base import Draft, Hint, Malformed, NotShippable
 
-_POOL: Final = 50
-_PLACES: Final = 20  # below the pool: a call must not die waiting for a connection (F-61)
+_PLACES: Final = 20
 _PAGE: Final = 100
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -46,12 +45,11 @@ class PrintfulProvider:
     max_in_flight = _PLACES
 
     def __init__(self, token: str, *, store_id: str, api_base: str, timeout: timedelta) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=api_base.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {token}", **({"X-PF-Store-Id": store_id} if store_id else {})},
-            timeout=timeout.total_seconds(),
-            limits=httpx.Limits(max_connections=_POOL),
-        )
+        self._base_url = api_base.rstrip("/") + "/"
+        self._headers = {"Authorization": f"Bearer {token}", **({"X-PF-Store-Id": store_id} if store_id else {})}
+        self._timeout_s = timeout.total_seconds()
+        self._tls = httpx.create_ssl_context()
+        self._idle: list[httpx.AsyncClient] = []
 
     def read_hint(self, body: bytes) -> Hint:
         """A webhook of v1 or v2; `retries` changes with each delivery and is left out of its hash (F-19)."""
@@ -171,8 +169,9 @@ class PrintfulProvider:
         )
 
     async def close(self) -> None:
-        """Close the HTTP client."""
-        await self._http.aclose()
+        """Close the HTTP clients that nobody uses."""
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def _with_parcels(self, order: dict[str, Any]) -> dict[str, Any]:
         """What we keep of an order: no address, and the parcels; only v2 tells of their delivery."""
@@ -188,13 +187,22 @@ class PrintfulProvider:
     async def _call(
         self, method: str, path: str, *, json_body: Any = None, parcels_of: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
+        client = self._idle.pop() if self._idle else self._new_client()
         try:
-            response = await self._http.request(method, path, json=json_body)
+            response = await client.request(method, path, json=json_body)
         except _NEVER_SENT as error:
             raise (Unknown(repr(error)) if parcels_of else Retryable(repr(error))) from error
         except httpx.HTTPError as error:
             raise Unknown(repr(error)) from error
+        finally:
+            self._idle.append(client)
         return _read(response, executed=parcels_of is not None)
+
+    def _new_client(self) -> httpx.AsyncClient:
+        """One for each call under way: httpx looks at every connection of a client for each request."""
+        return httpx.AsyncClient(
+            base_url=self._base_url, headers=self._headers, timeout=self._timeout_s, verify=self._tls
+        )
 
 
 def _read(response: httpx.Response, *, executed: bool) -> dict[str, Any]:
