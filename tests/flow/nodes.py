@@ -205,18 +205,18 @@ class Node:
         return [job for job in self.runner._jobs if not job.name.endswith(_IDLE_JOBS)]
 
     def _let_relay_and_consumer_die(self) -> None:
-        delete, commit = self.relay_role._delete, self.consumer._commit
+        delete, commit = self.relay_role._delete_and_read, self.consumer._commit
 
-        async def mortal_delete(positions: Any) -> None:
-            if positions:
+        async def mortal_delete(acknowledged: Any, under_way: Any, most: int) -> list[Any]:
+            if acknowledged:
                 await self.mortality.reach(Place.AFTER_SEND)
-            await delete(positions)
+            return await delete(acknowledged, under_way, most)
 
         async def mortal_commit(kafka: Any, offsets: Any) -> None:
             await self.mortality.reach(Place.BEFORE_OFFSETS)
             await commit(kafka, offsets)
 
-        self.relay_role._delete = mortal_delete  # type: ignore[method-assign]
+        self.relay_role._delete_and_read = mortal_delete  # type: ignore[method-assign]
         self.consumer._commit = mortal_commit  # type: ignore[method-assign]
 
 
