@@ -8,11 +8,15 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
+import asyncpg
 import grpc
+import typer
+from aiokafka.errors import KafkaError
 
 from ops.local import environment
+from ops.local.child import LocalStackError
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigurationError, ServiceSettings, load
 from services.chassis.consumer import Handler
@@ -32,17 +36,28 @@ OPERATOR: Final = "operator"
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command in the environment of the local stack, where ours says nothing else; errors in one line."""
+    """Run a command in the environment of the local stack, where ours says nothing else.
+
+    What keeps it from its work is told in one line, and exit code 2: it found nothing out, neither good nor bad.
+    """
     for name, value in environment.current().items():
         os.environ.setdefault(name, value)
     try:
         return asyncio.run(work)
-    except ConfigurationError as error:
-        raise SystemExit(f"onefold: {error}") from None
-    except (ConnectionError, OSError) as error:
-        raise SystemExit(f"onefold: cannot be reached: {error}") from None
+    except (ConfigurationError, LocalStackError) as error:
+        stop(str(error))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
+        stop(f"{type(error).__name__}: {error}")
+    except OSError as error:  # time-outs and lost connections are among them
+        stop(f"cannot be reached: {str(error) or type(error).__name__}")
     except grpc.aio.AioRpcError as error:
-        raise SystemExit(f"onefold: {error.code().name}: {error.details()}") from None
+        stop(f"{error.code().name}: {error.details()}")
+
+
+def stop(why: str) -> NoReturn:
+    """End the command: it could not do its work."""
+    typer.echo(f"onefold: {why}", err=True)
+    raise SystemExit(2)
 
 
 def settings_of(service: str) -> ServiceSettings:
@@ -54,8 +69,11 @@ def settings_of(service: str) -> ServiceSettings:
 
 @asynccontextmanager
 async def database_of(service: str) -> AsyncIterator[Database]:
-    """The database of a service, as its serving role."""
-    database = await Database.connect(settings_of(service))
+    """The database of a service, as its serving role; of its settings only the address is needed."""
+    url = os.environ.get(_url_of(service), "")
+    if not url:
+        raise ConfigurationError(f"{_url_of(service)} is not set, and no stack is running here")
+    database = await Database.connect(ServiceSettings(profile="demo", database_url=url))
     try:
         yield database
     finally:
@@ -83,10 +101,30 @@ async def handler_of(service: str) -> AsyncIterator[Handler]:
 
 
 def chosen(service: str) -> Sequence[str]:
-    """One service, or all of them for an empty name. Raises ConfigurationError for an unknown one."""
+    """One service, or all whose database is known, for an empty name. Raises ConfigurationError if there is none."""
     if service and service not in SERVICES:
         raise ConfigurationError(f"{service} is none of {', '.join(SERVICES)}")
-    return [service] if service else [name for name in SERVICES if f"ONEFOLD_{name.upper()}_DATABASE_URL" in os.environ]
+    found = [service] if service else [name for name in SERVICES if os.environ.get(_url_of(name))]
+    if not found:
+        raise ConfigurationError("no stack is running here, and no ONEFOLD_<SERVICE>_DATABASE_URL is set")
+    return found
+
+
+def admit_unseen(service: str) -> None:
+    """Name the services that nobody could look at, and end with exit code 2 if there are some."""
+    unseen = [name for name in SERVICES if name not in chosen(service)] if not service else []
+    if unseen:
+        stop(f"not looked at: {', '.join(unseen)} (no {_url_of('<service>')})")
+
+
+def admit_more(found: Sequence[object], limit: int) -> None:
+    """Say that there is more than is shown."""
+    if len(found) > limit:
+        typer.echo(f"there are more; --limit {10 * limit} shows them", err=True)
+
+
+def _url_of(service: str) -> str:
+    return f"ONEFOLD_{service.upper()}_DATABASE_URL"
 
 
 def _orders(settings: Any, clock: Clock, at_exit: AsyncExitStack) -> Handler:

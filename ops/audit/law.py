@@ -1,13 +1,14 @@
 """What a law is: a function that reads witnesses and names every breach.
 
-Why: each law is small and stands alone, so that a test can plant one breach and see exactly that line.
+Why: each law is small and stands alone, so that a test can plant one breach and see exactly that line; and it names its
+witnesses, so that nobody takes a law that nobody could look at for one that holds.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ops.audit.sources import Sources
+from ops.audit.sources import TOPICS, Sources
 
 
 @dataclass(frozen=True, order=True)
@@ -29,22 +30,36 @@ Check = Callable[[Sources], Awaitable[Found]]
 
 @dataclass(frozen=True)
 class Law:
-    """A named law; its sentence is what always holds."""
+    """A named law; its sentence is what always holds, its witnesses are what must be read to know."""
 
     name: str
     sentence: str
     check: Check
+    witnesses: Sequence[str]
+
+    @property
+    def is_about_topics(self) -> bool:
+        """Whether it is looked at after the databases were closed, and so asks them nothing."""
+        return TOPICS in self.witnesses
 
     async def breaches(self, sources: Sources) -> list[Breach]:
         """Every breach that the witnesses show."""
         return [Breach(self.name, subject, text) for subject, text in await self.check(sources)]
 
+    def unseen(self, sources: Sources, without: Iterable[str] = ()) -> list[str]:
+        """The witnesses that are not there, but for those that need not be."""
+        return [name for name in self.witnesses if name not in sources.present and name not in without]
+
 
 LAWS: Final[list[Law]] = []
 
 
-def law(check: Check) -> Check:
+def law(*witnesses: str) -> Callable[[Check], Check]:
     """Register a function as a law: its name is the law's, its docstring the sentence."""
-    name = getattr(check, "__name__", "")
-    LAWS.append(Law(name, (check.__doc__ or "").strip().splitlines()[0], check))
-    return check
+
+    def register(check: Check) -> Check:
+        name = getattr(check, "__name__", "")
+        LAWS.append(Law(name, (check.__doc__ or "").strip().splitlines()[0], check, witnesses))
+        return check
+
+    return register

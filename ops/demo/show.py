@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops.audit import text_of
+from ops.audit import exit_code, text_of
 from ops.audit.run import Verdict, audit
 from ops.audit.sources import Places
 from ops.demo import books, catalogue, report, script
@@ -89,8 +89,8 @@ async def _audit(stack: Stack, progress: Progress) -> Verdict:
 def _conclude(console: Console, problems: Sequence[str], verdict: Verdict) -> bool:
     for problem in problems:
         console.print(f"not as expected: {problem}", style="red", markup=False)
-    console.print(text_of(verdict), style="red" if verdict.breaches else "green", markup=False)
-    return not problems and not verdict.breaches and verdict.events > 0
+    console.print(text_of(verdict), style="red" if exit_code(verdict) else "green", markup=False)
+    return not problems and exit_code(verdict) == 0 and verdict.events > 0
 
 
 def _progress(console: Console) -> Progress:

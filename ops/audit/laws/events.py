@@ -4,23 +4,21 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from consumers.analytics.events import CONSUMER as ANALYTICS
+from ops.audit.claims import READERS, Claims, Reader
 from ops.audit.law import Found, law
-from ops.audit.sources import READERS, Reader, Sources
+from ops.audit.sources import ARCHIVE, DATABASES, TOPICS, Sources
 
 OUTBOX: Final = timedelta(minutes=1)
 UNREAD: Final = timedelta(minutes=5)
-ANALYTICS: Final = "onefold.analytics"
+GROUPS: Final = {reader.name: reader.group for reader in READERS}
 _WAITING: Final = """
 SELECT id::text AS id, type, appended_at FROM outbox
  WHERE appended_at < now() - $1::interval ORDER BY position LIMIT 100
 """
-_CLAIMED: Final = """
-SELECT event_id::text AS event_id, topic, kafka_partition, kafka_offset FROM inbox WHERE consumer = $1
-"""
-_PARKED: Final = "SELECT topic, kafka_partition, kafka_offset FROM parked_events WHERE consumer = $1"
 
 
-@law
+@law(*DATABASES)
 async def outboxes_are_drained(sources: Sources) -> Found:
     """No event waits in an outbox for longer than a minute (S-24)."""
     limit = sources.older_than(OUTBOX)
@@ -31,30 +29,30 @@ async def outboxes_are_drained(sources: Sources) -> Found:
     ]
 
 
-@law
+@law(*DATABASES, TOPICS)
 async def events_are_applied_once(sources: Sources) -> Found:
-    """Every event that a consumer has read is claimed in its inbox or parked, and nothing else is (S-25)."""
-    found: list[tuple[str, str]] = []
-    for reader in READERS:
-        if reader.database in sources.databases and sources.topics.events:
-            found += await _unequal(sources, reader)
-    return found
+    """Every event that a consumer has read is claimed in its inbox, parked or discarded, and nothing else is (S-25)."""
+    if not sources.topics.events:
+        return []
+    readers = [reader for reader in READERS if reader.name in sources.claims]
+    return [line for reader in readers for line in _unequal(sources, reader, sources.claims[reader.name])]
 
 
-@law
+@law(*DATABASES, TOPICS)
 async def events_are_read(sources: Sources) -> Found:
     """No consumer is more than five minutes behind its topics."""
     until = datetime.now(UTC) - sources.older_than(UNREAD)
-    groups = {reader.group: reader.topics for reader in READERS if reader.database in sources.databases}
     behind: Counter[tuple[str, str]] = Counter()
-    for group, topics in groups.items():
-        for event in sources.topics.of(topics):
-            if event.time is not None and event.time < until and not sources.topics.has_read(group, event):
-                behind[group, event.topic] += 1
+    for reader in READERS:
+        if not _runs(sources, reader):
+            continue
+        for event in sources.topics.of(reader.topics):
+            if event.time is not None and event.time < until and not sources.topics.has_read(reader.group, event):
+                behind[reader.group, event.topic] += 1
     return [(f"{group} {topic}", f"{count} events are not read") for (group, topic), count in sorted(behind.items())]
 
 
-@law
+@law(TOPICS, ARCHIVE)
 async def archive_holds_every_event_once(sources: Sources) -> Found:
     """Every event that analytics has read is in its archive, once (S-28)."""
     if sources.archive is None:
@@ -69,25 +67,32 @@ async def archive_holds_every_event_once(sources: Sources) -> Found:
     return found + [
         (f"{event.topic}/{event.partition}/{event.offset} {event.id}", f"{event.type} was read and not archived")
         for event in events
-        if sources.topics.has_read(ANALYTICS, event) and (event.topic, event.partition, event.offset) not in times
+        if sources.topics.has_read(GROUPS[ANALYTICS], event)
+        and (event.topic, event.partition, event.offset) not in times
     ]
 
 
-async def _unequal(sources: Sources, reader: Reader) -> list[tuple[str, str]]:
-    claimed = {row["event_id"]: row for row in await sources.rows(reader.database, _CLAIMED, reader.name)}
-    parked = {tuple(row) for row in await sources.rows(reader.database, _PARKED, reader.name)}
+def _runs(sources: Sources, reader: Reader) -> bool:
+    """Whether there is such a consumer: it has a database or an archive, or has ever said how far it read."""
+    if reader.name in sources.databases or (reader.name == ANALYTICS and sources.archive is not None):
+        return True
+    return any(group == reader.group for group, _, _ in sources.topics.following)
+
+
+def _unequal(sources: Sources, reader: Reader, claims: Claims) -> list[tuple[str, str]]:
     published = sources.topics.of(reader.topics)
     found = [
         (f"{reader.name} {event.id or event.key}", f"{event.type} was read and neither claimed nor parked")
         for event in published
-        if event.id not in claimed
-        and (event.topic, event.partition, event.offset) not in parked
+        if event.id not in claims.claimed
+        and (event.topic, event.partition, event.offset) not in claims.parked
+        and f"{reader.name}/{event.topic}/{event.key}/{event.partition}/{event.offset}" not in claims.discarded
         and sources.topics.has_read(reader.group, event)
     ]
     known = {event.id for event in published}
     begins = sources.topics.begins
     return found + [
         (f"{reader.name} {event_id}", "was applied and is not in the topic")
-        for event_id, row in claimed.items()
-        if event_id not in known and row["kafka_offset"] >= begins.get((row["topic"], row["kafka_partition"]), 0)
+        for event_id, (topic, partition, offset) in claims.claimed.items()
+        if event_id not in known and offset >= begins.get((topic, partition), 0)
     ]

@@ -5,27 +5,29 @@ from collections import Counter
 from typing import Final
 
 from ops.audit.law import Found, law
-from ops.audit.sources import Sources
+from ops.audit.sources import MAILBOX, Sources
 
+# Mails are forgotten 60 days after their end, claims a partition at a time, 60 to 90 days after their event (S-28).
 _UNEQUAL: Final = """
 SELECT coalesce(i.event_id, m.event_id)::text AS event_id,
        CASE WHEN m.event_id IS NULL THEN 'was applied and plans no mail' ELSE 'has a mail and was not applied' END
            AS problem
-  FROM (SELECT event_id FROM inbox WHERE consumer = 'emails' AND outcome = 'APPLIED') AS i
+  FROM (SELECT event_id, claimed_at FROM inbox WHERE consumer = 'emails' AND outcome = 'APPLIED') AS i
   FULL JOIN mails AS m USING (event_id)
- WHERE i.event_id IS NULL OR m.event_id IS NULL
+ WHERE (m.event_id IS NULL AND i.claimed_at > now() - interval '59 days')
+    OR (i.event_id IS NULL AND m.occurred_at > now() - interval '59 days')
 """
 _SENT: Final = "SELECT event_id::text AS event_id FROM mails WHERE state = 'SENT'"
 _EVENT: Final = re.compile(r"^<([0-9a-f-]{36})@")
 
 
-@law
+@law("emails")
 async def mails_follow_events(sources: Sources) -> Found:
     """Each event that asks for a mail has planned one, and no mail comes from nowhere."""
     return [(row["event_id"], row["problem"]) for row in await sources.rows("emails", _UNEQUAL)]
 
 
-@law
+@law("emails", MAILBOX)
 async def mails_arrive_once(sources: Sources) -> Found:
     """What the journal calls sent has arrived in the mailbox, once."""
     if sources.letters is None or "emails" not in sources.databases:

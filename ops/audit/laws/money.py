@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ops.audit.law import Found, law
-from ops.audit.sources import Sources
+from ops.audit.sources import STRIPE, Sources
 
 # Payments' ledger by order and currency, in minor units.
 _LEDGER: Final = """
@@ -48,13 +48,14 @@ _KEPT: Final = """
 SELECT order_id::text AS order_id, payment_currency AS currency,
        payment_captured_minor - payment_refunded_minor - payment_refund_pending_minor AS kept
   FROM orders
- WHERE state = 'CANCELLED' AND payment_dispute NOT IN ('OPEN', 'LOST')
+ WHERE (state = 'CANCELLED' OR (state = 'ARCHIVED' AND progress ->> 'archived_from' = 'CANCELLED'))
+   AND payment_dispute NOT IN ('OPEN', 'LOST')
    AND payment_captured_minor > payment_refunded_minor + payment_refund_pending_minor
 """
 Sums = Mapping[tuple[str, str], tuple[int, int]]  # (order id, currency) to (captured, refunded)
 
 
-@law
+@law("payments", STRIPE)
 async def provider_and_ledger_agree(sources: Sources) -> Found:
     """Per order and currency, what the provider took and gave back is what our ledger says (R-1.17)."""
     if sources.stripe is None or "payments" not in sources.databases:
@@ -70,7 +71,7 @@ async def provider_and_ledger_agree(sources: Sources) -> Found:
     return _differences(theirs, "the provider", await _ledger(sources), "our ledger")
 
 
-@law
+@law("orders", "payments")
 async def order_and_ledger_agree(sources: Sources) -> Found:
     """Per order and currency, what the order shows as captured and refunded is what payments' ledger says."""
     if not {"orders", "payments"} <= sources.databases.keys():
@@ -82,7 +83,7 @@ async def order_and_ledger_agree(sources: Sources) -> Found:
     return _differences(shown, "the order", await _ledger(sources), "the ledger")
 
 
-@law
+@law("payments")
 async def ledger_is_balanced(sources: Sources) -> Found:
     """Debits equal credits, no customer gets back more than was taken, and no hold is released twice (R-1.17)."""
     balances: dict[tuple[str, str], dict[str, int]] = {}
@@ -103,7 +104,7 @@ async def ledger_is_balanced(sources: Sources) -> Found:
     return found
 
 
-@law
+@law("orders", "payments", STRIPE)
 async def ended_orders_cannot_be_paid(sources: Sources) -> Found:
     """An order that has ended has no payment that a customer could still make (R-1.6)."""
     ended = {row["order_id"]: row["state"] for row in await sources.rows("orders", _ENDED)}
@@ -118,7 +119,7 @@ async def ended_orders_cannot_be_paid(sources: Sources) -> Found:
     ]
 
 
-@law
+@law("orders")
 async def no_money_without_goods(sources: Sources) -> Found:
     """Of a cancelled order no money is kept, but what a bank holds."""
     return [

@@ -1,7 +1,7 @@
 """Laws about orders: one per payment, and a history without gaps."""
 
 from ops.audit.law import Found, law
-from ops.audit.sources import Sources
+from ops.audit.sources import STRIPE, Sources
 
 _OBJECTS = "SELECT provider_object_id, order_id::text AS order_id FROM order_payments"
 _ATTEMPTS = """
@@ -29,7 +29,7 @@ SELECT o.order_id::text AS order_id, o.state, h.to_state FROM orders AS o
 """
 
 
-@law
+@law("orders", "payments", STRIPE)
 async def one_order_per_payment(sources: Sources) -> Found:
     """A payment at the provider belongs to one order, the same one for orders, payments and the provider (R-1.1)."""
     if not {"orders", "payments"} <= sources.databases.keys():
@@ -57,7 +57,7 @@ async def one_order_per_payment(sources: Sources) -> Found:
     return found
 
 
-@law
+@law("orders")
 async def history_is_continuous(sources: Sources) -> Found:
     """An order's history has no gap, and its newest entry is the order's state (R-2.4)."""
     gaps = [(row["order_id"], row["problem"]) for row in await sources.rows("orders", _HISTORY)]

@@ -43,7 +43,7 @@ _STATES: Final = "SELECT order_id::text AS order_id, state FROM orders"
 _LIVE: Final = ("PENDING", "CONFIRMED", "PROCESSING", "SHIPPED")
 
 
-@law
+@law("inventory")
 async def stock_ledger_equals_counters(sources: Sources) -> Found:
     """Per SKU and location, the ledger's sums are the counters."""
     return [
@@ -54,7 +54,7 @@ async def stock_ledger_equals_counters(sources: Sources) -> Found:
     ]
 
 
-@law
+@law("inventory")
 async def reserved_equals_holds(sources: Sources) -> Found:
     """Per SKU and location, what is reserved is what open holds hold."""
     return [
@@ -63,7 +63,7 @@ async def reserved_equals_holds(sources: Sources) -> Found:
     ]
 
 
-@law
+@law("inventory")
 async def stock_is_never_negative(sources: Sources) -> Found:
     """No counter is below zero, and no more is reserved than is there."""
     return [
@@ -75,7 +75,7 @@ async def stock_is_never_negative(sources: Sources) -> Found:
     ]
 
 
-@law
+@law("inventory", "orders")
 async def holds_belong_to_live_orders(sources: Sources) -> Found:
     """A hold without time limit belongs to an order that still needs the goods; one with a limit lapses (S-7)."""
     lapsed = [

@@ -95,6 +95,7 @@ async def discard(
     place: tuple[int, int],
     *,
     actor: str,
+    reason: str = "discarded by a person",
 ) -> bool:
     """Drop one parked event for good, by (partition, offset), because a person decided so; redrive applies the rest.
 
@@ -126,7 +127,7 @@ async def discard(
                 )
             ],
         )
-        await resolve_about(tx, EVENT_DISCARDED, subject, "discarded by a person", actor)
+        await resolve_about(tx, EVENT_DISCARDED, subject, reason, actor)
         return True
 
     return await db.run(body)

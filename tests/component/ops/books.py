@@ -8,15 +8,18 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
+from ops.audit.claims import read_claims
 from ops.audit.run import breaches
 from ops.audit.sources import Sources
 
 LONG_AGO: Final = "2026-03-02T09:30:00+00:00"
+RECENTLY: Final = (datetime.now(UTC) - timedelta(days=2)).isoformat()
 WAYS: Final = {
     "PENDING": ["PENDING"],
     "CANCELLED": ["PENDING", "CANCELLED"],
@@ -29,6 +32,9 @@ def name(text: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, text))
 
 
+_JOBS_RUN: Final = """
+INSERT INTO job_leases (name, holder, fence, lease_until) VALUES ('any', 'h', 1, now() + interval '1 hour')
+"""
 ORDER: Final = name("an order")
 OTHER: Final = name("another order")
 
@@ -176,15 +182,16 @@ class Books:
         rest = dict.fromkeys(("carrier", "tracking_number", "tracking_url"), "")
         await self.put("fulfillment", "shipments", **values, **rest, state="SENT", lines=[], sent_at=LONG_AGO)
 
-    async def claimed(self, database: str, event_id: str, topic: str, offset: int, outcome: str = "APPLIED") -> None:
-        """An event that a consumer has claimed."""
+    async def claimed(self, database: str, event_id: str, topic: str, offset: int, claimed_at: str = RECENTLY) -> None:
+        """An event that a consumer has claimed and applied."""
         place = {"topic": topic, "kafka_partition": 0, "kafka_offset": offset}
-        values = {"consumer": database, "event_id": event_id, "outcome": outcome, "claimed_at": LONG_AGO}
+        values = {"consumer": database, "event_id": event_id, "outcome": "APPLIED", "claimed_at": claimed_at}
         await self.put(database, "inbox", **values, **place)
 
     async def lines(self, *, at_rest: bool = False) -> Sequence[str]:
         """What the audit prints."""
         sources = Sources(databases=self.connections, at_rest=at_rest, **self.witnesses)
+        sources = replace(sources, claims=await read_claims(sources))
         return [str(breach) for breach in await breaches(sources)]
 
 
@@ -204,4 +211,5 @@ async def opened(addresses: Mapping[str, str]) -> AsyncIterator[Books]:
             await transaction.start()
             stack.push_async_callback(transaction.rollback)
             await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute(_JOBS_RUN)
         yield Books(connections)

@@ -1,12 +1,13 @@
 """Laws of the audit about stock, parcels and mails: each planted breach is exactly one line (R-6.4)."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from services.fulfillment.providers.printful import PrintfulProvider
 from simulators.views import ParcelLedger, ParcelView, PrintfulOrderView
-from tests.component.ops.books import LONG_AGO, ORDER, OTHER, Audited, name
+from tests.component.ops.books import LONG_AGO, ORDER, OTHER, RECENTLY, Audited, name
 
 pytestmark = pytest.mark.requirement("R-6.4")
 EVENT = name("an event")
@@ -105,8 +106,10 @@ async def test_goods_and_all_of_the_money(audited: Audited) -> None:
         assert await books.lines() == [
             f"goods_and_refund_never_both: {ORDER}: is DELIVERED: 2 units left, and 300 GBP went back"
         ]
-        incident = {"id": name("i"), "kind": "refund_without_return", "subject": ORDER, "order_id": ORDER}
-        await books.put("orders", "incidents", **incident, state="OPEN", opened_at=LONG_AGO)
+        incident = {"subject": ORDER, "order_id": ORDER, "state": "OPEN", "opened_at": LONG_AGO}
+        await books.put("orders", "incidents", id=name("i"), kind="key_parked", **incident)
+        assert len(await books.lines()) == 1, "an incident about something else excuses nothing"
+        await books.put("orders", "incidents", id=name("j"), kind="refunded_without_return", **incident)
         assert await books.lines() == []
 
 
@@ -154,8 +157,8 @@ async def test_goods_that_left_twice(audited: Audited) -> None:
 
 async def planned(books: Any, state: str) -> None:
     """A mail in the journal."""
-    times = {"occurred_at": LONG_AGO, "next_try_at": LONG_AGO}
-    settled = None if state == "PLANNED" else LONG_AGO
+    times = {"occurred_at": RECENTLY, "next_try_at": RECENTLY}
+    settled = None if state == "PLANNED" else RECENTLY
     rest = {"kind": "order_shipped", "subject": ORDER, "state": state, "tries": 2, "settled_at": settled}
     await books.put("emails", "mails", event_id=EVENT, **times, **rest)
 
@@ -164,6 +167,14 @@ async def test_an_event_without_its_mail(audited: Audited) -> None:
     async with audited("emails") as books:
         await books.claimed("emails", EVENT, "onefold.orders.v1", 4)
         assert await books.lines() == [f"mails_follow_events: {EVENT}: was applied and plans no mail"]
+
+
+@pytest.mark.requirement("S-28")
+async def test_a_mail_that_was_forgotten_after_its_time_is_not_missed(audited: Audited) -> None:
+    async with audited("emails") as books:
+        claimed_at = (datetime.now(UTC) - timedelta(days=70)).isoformat()
+        await books.claimed("emails", EVENT, "onefold.orders.v1", 4, claimed_at)
+        assert await books.lines() == []
 
 
 async def test_a_mail_from_nowhere(audited: Audited) -> None:

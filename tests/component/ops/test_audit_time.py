@@ -1,11 +1,17 @@
 """Laws of the audit about events and about what takes too long: each planted breach is exactly one line (R-6.4)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumers.analytics import parquet
 from ops.audit.kafka import Event, Topics
+from ops.audit.sources import archived
+from tests.component.consumers import records
+from tests.component.consumers.records import row
 from tests.component.ops.books import LONG_AGO, ORDER, Audited, name
 
 pytestmark = pytest.mark.requirement("R-6.4")
@@ -68,7 +74,9 @@ async def test_a_parked_event_is_not_lost(audited: Audited) -> None:
 async def test_events_that_nobody_reads(audited: Audited, age: timedelta) -> None:
     async with audited("inventory") as books:
         books.witnesses["topics"] = published(EVENT, read=0, time=datetime.now(UTC) - age)
-        expected = [f"events_are_read: onefold.inventory {TOPIC}: 1 events are not read"]
+        expected = [
+            f"events_are_read: onefold.{group} {TOPIC}: 1 events are not read" for group in ("analytics", "inventory")
+        ]
         assert await books.lines() == (expected if age else [])
         assert await books.lines(at_rest=True) == expected
 
@@ -83,10 +91,62 @@ async def test_an_event_that_is_not_in_the_archive(audited: Audited) -> None:
 
 
 @pytest.mark.requirement("S-28")
-async def test_an_event_that_is_archived_twice(audited: Audited) -> None:
+async def test_analytics_that_never_began_is_noticed_by_its_folder(audited: Audited, tmp_path: Path) -> None:
     async with audited() as books:
-        books.witnesses |= {"topics": published(EVENT), "archive": [(TOPIC, 0, 0)] * 2}
-        assert await books.lines() == [f"archive_holds_every_event_once: {TOPIC}/0/0: is archived 2 times"]
+        never = replace(published(EVENT, time=datetime.fromisoformat(LONG_AGO)), following={})
+        books.witnesses |= {"topics": never, "archive": archived(tmp_path / "missing")}
+        assert await books.lines() == [f"events_are_read: onefold.analytics {TOPIC}: 1 events are not read"]
+        books.witnesses["topics"] = published(EVENT)
+        assert await books.lines() == [
+            f"archive_holds_every_event_once: {TOPIC}/0/0 {EVENT}: Told was read and not archived"
+        ]
+
+
+def keep(folder: Path, *offsets: int) -> None:
+    """Archive one event at some offsets, as one file."""
+    rows = [row(records.created("o"), key="o", offset=at, event_id=EVENT) for at in offsets]
+    parquet.write(folder, rows)
+
+
+@pytest.mark.requirement("S-24", "S-28")
+async def test_an_event_that_relays_published_twice_is_archived_at_both_places(
+    audited: Audited, tmp_path: Path
+) -> None:
+    keep(tmp_path, 0, 1)
+    async with audited() as books:
+        books.witnesses |= {"topics": published(EVENT, EVENT), "archive": archived(tmp_path)}
+        assert await books.lines() == []
+
+
+@pytest.mark.requirement("S-28")
+async def test_an_event_that_is_archived_twice(audited: Audited, tmp_path: Path) -> None:
+    keep(tmp_path, 0, 1)
+    keep(tmp_path, 1, 2)
+    async with audited() as books:
+        books.witnesses |= {"topics": published(*[EVENT] * 3), "archive": archived(tmp_path)}
+        assert await books.lines() == [f"archive_holds_every_event_once: {TOPIC}/0/1: is archived 2 times"]
+
+
+@pytest.mark.requirement("S-27")
+async def test_an_unreadable_event_that_a_person_discarded_is_not_lost(audited: Audited) -> None:
+    async with audited("inventory") as books:
+        books.witnesses["topics"] = published("")
+        assert await books.lines() == [
+            f"events_are_applied_once: inventory {ORDER}: Told was read and neither claimed nor parked"
+        ]
+        decided = {"kind": "event_discarded", "subject": f"inventory/{TOPIC}/{ORDER}/0/0", "order_id": ORDER}
+        times = {"opened_at": LONG_AGO, "closed_at": LONG_AGO}
+        end = {"state": "RESOLVED", "closed_by": "ann", "resolution": "broken"}
+        await books.put("inventory", "incidents", id=name("d"), **decided, **times, **end)
+        assert await books.lines() == []
+
+
+async def test_jobs_that_nobody_ever_ran(audited: Audited) -> None:
+    async with audited("inventory") as books:
+        await books.connections["inventory"].execute("DELETE FROM job_leases")
+        assert await books.lines() == []
+        await books.claimed("inventory", EVENT, TOPIC, 0)
+        assert await books.lines() == ["jobs_are_run: inventory jobs: nobody ever ran them"]
 
 
 OPERATION = {
@@ -182,18 +242,25 @@ STUCK: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("database", "table", "row", "line"), STUCK, ids=[f"{each[0]}-{each[1]}" for each in STUCK])
-async def test_what_is_stuck(audited: Audited, database: str, table: str, row: dict[str, Any], line: str) -> None:
+@pytest.mark.parametrize(("database", "table", "values", "line"), STUCK, ids=[f"{each[0]}-{each[1]}" for each in STUCK])
+async def test_what_is_stuck(audited: Audited, database: str, table: str, values: dict[str, Any], line: str) -> None:
     async with audited(database) as books:
         await books.connections[database].execute("SET LOCAL timezone = 'UTC'")
-        await books.put(database, table, **row)
+        await books.connections[database].execute("DELETE FROM job_leases")
+        await books.put(database, table, **values)
         assert await books.lines() == [line]
 
 
 @pytest.mark.requirement("S-8")
 async def test_a_cancellation_that_is_not_answered(audited: Audited) -> None:
     async with audited("orders") as books:
-        await books.order(cancellation="REQUESTED", cancellation_number=1, cancellation_reason="EXPIRED")
+        await books.connections["orders"].execute("SET LOCAL timezone = 'UTC'")
+        asked: dict[str, Any] = {
+            "cancellation_number": 1,
+            "cancellation_reason": "EXPIRED",
+            "cancellation_answers": {"asked_at": LONG_AGO},
+        }
+        await books.order(cancellation="REQUESTED", **asked, updated_at=datetime.now(UTC).isoformat())
         number = await books.connections["orders"].fetchval("SELECT number FROM orders")
         assert await books.lines() == [
             f"cancellations_are_answered: orders {ORDER} {number}:"
