@@ -8,24 +8,20 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
 from bench import harness
-from bench.events import order_created
 from bench.goals import GOALS
 from bench.harness import Plan, Result, Spread
 from bench.kafka import producer
-from bench.load import at_pace
 from bench.outbox_drain import TOPIC, headers
 from bench.world import World
-from services.chassis import outbox
-from services.chassis.db import Database
+from bench.writer import committed
 from services.chassis.outbox import Relay
-from services.chassis.testing import open_database, settings_for
+from services.chassis.testing import settings_for
 from services.orders.config import OrdersSettings
 
 NAME: Final = "outbox-latency"
@@ -40,23 +36,22 @@ Times = dict[str, float]
 
 
 async def measure(world: World, plan: Plan) -> Result:
-    """The benchmark: relay, poller and fdatasync in turns; the writer is the same for both."""
-    settings = settings_for(OrdersSettings, world.dsn("orders"), kafka_bootstrap=world.bootstrap, pool_size=8)
+    """The benchmark: relay, poller and fdatasync in turns; the writer, a process of its own, is the same for both."""
+    settings = settings_for(OrdersSettings, world.dsn("orders"), kafka_bootstrap=world.bootstrap)
     ours: list[list[float]] = []
     peer: list[list[float]] = []
     syncs: list[float] = []
-    async with open_database(settings) as database:
-        for number in range(plan.rounds + 1):
-            seconds = plan.seconds if number else 0.5
-            await world.sql("orders", "TRUNCATE outbox")
-            async with _relay(settings) as acked:
-                relayed = await _waits(world, database, acked, seconds)
-            async with _poller(world) as acked:
-                polled = await _waits(world, database, acked, seconds)
-            if number:
-                ours.append(relayed)
-                peer.append(polled)
-            syncs.append(await asyncio.to_thread(fdatasync_s, world.stack.postgres.place))
+    for number in range(plan.rounds + 1):
+        seconds = plan.seconds if number else 0.5
+        await world.sql("orders", "TRUNCATE outbox")
+        async with _relay(settings) as acked:
+            relayed = await _waits(world, acked, seconds)
+        async with _poller(world) as acked:
+            polled = await _waits(world, acked, seconds)
+        if number:
+            ours.append(relayed)
+            peer.append(polled)
+        syncs.append(await asyncio.to_thread(fdatasync_s, world.stack.postgres.place))
     every = sorted(each for of_round in ours for each in of_round)
     p50 = [harness.percentile(of_round, 0.5) * 1000 for of_round in ours]
     p99 = [harness.percentile(of_round, 0.99) * 1000 for of_round in ours]
@@ -94,24 +89,15 @@ def fdatasync_s(folder: Path) -> float:
     return harness.percentile(sorted(took), 0.5)
 
 
-async def _waits(world: World, database: Database, acked: Times, seconds: float) -> list[float]:
+async def _waits(world: World, acked: Times, seconds: float) -> list[float]:
     """Commit events at a pace; from each commit's return to its ack, in ascending order."""
-    committed: Times = {}
-
-    async def write() -> None:
-        message = order_created()
-        event = outbox.outgoing(message, key=message.context.order_id, now=datetime.now(UTC))
-        async with database.transaction() as tx:
-            await outbox.append(tx, [event])
-        committed[event.id] = time.perf_counter()
-
-    await at_pace(write, per_second=PER_SECOND, seconds=seconds)
+    times = await committed(world, PER_SECOND, seconds)
     async with asyncio.timeout(30):
-        while len(acked) < len(committed):
+        while len(acked) < len(times):
             await asyncio.sleep(0.01)
-    harness.require("events acknowledged", len(acked.keys() & committed.keys()), len(committed))
+    harness.require("events acknowledged", len(acked.keys() & times.keys()), len(times))
     harness.require("rows left", await _left(world), 0)
-    return sorted(max(acked[event_id] - at, 0.0) for event_id, at in committed.items())
+    return sorted(max(acked[event_id] - at, 0.0) for event_id, at in times.items())
 
 
 async def _left(world: World) -> int:

@@ -59,7 +59,7 @@ def reserving_script(sku: str, rows: int) -> str:
     payload = many(f"decode(repeat('ab', {EVENT_BYTES}), 'hex')")
     name = "onefold.inventory.v1"
     told = [uuids, many(f"'{name}'::text"), ids, many(f"'{name}.StockReserved'::text"), payload, many("now()"), text]
-    told += ["'outbox'", "true"]
+    told += ["'outbox'", "true", "true"]
     statements = [
         "BEGIN",
         _filled(catalogue.READ_ITEMS, [f"ARRAY['{sku}']"]),

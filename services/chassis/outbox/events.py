@@ -17,8 +17,10 @@ from services.chassis.telemetry import current_traceparent
 
 CHANNEL: Final = "outbox"
 NOTIFY_PAUSE_S: Final = 0.005
+NOTIFY_SOONEST_S: Final = 0.001
 
-# ORDER BY place: the identity is drawn after sorting, so positions follow the order of the call.
+# ORDER BY place: the identity is drawn after sorting, so positions follow the order of the call. The advisory lock says
+# that another transaction is about to notify and has not committed yet.
 _APPEND = """
 WITH appended AS (
     INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, occurred_at, traceparent)
@@ -27,7 +29,8 @@ WITH appended AS (
            WITH ORDINALITY AS event (id, aggregatetype, aggregateid, type, payload, occurred_at, traceparent, place)
      ORDER BY place
 )
-SELECT pg_notify($8, '') WHERE $9
+SELECT pg_notify($8, '')
+ WHERE CASE WHEN NOT $9 THEN false WHEN pg_try_advisory_xact_lock(hashtext($8)) THEN true ELSE $10 END
 """
 
 
@@ -69,27 +72,32 @@ async def append(tx: Transaction, events: Sequence[OutgoingEvent]) -> None:
         [event.occurred_at for event in events],
         [event.traceparent for event in events],
         CHANNEL,
-        _throttle.due(),
+        *_throttle.due(),
     )
 
 
 class Throttle:
-    """Says yes at most every few milliseconds per process: each NOTIFY takes one global lock at commit (F-29).
+    """Who may notify: each NOTIFY takes one global lock until its commit is on the disk (F-29).
 
-    A relay that was woken looks again for a while, so an event whose notification was saved is not left lying.
+    Every few milliseconds a process may in any case. In between, a millisecond apart, it may while nobody else is at
+    it: then nobody waits for that lock, however slow the disk is. A relay that was woken looks again for a while, so an
+    event whose notification was saved is not left lying.
     """
 
     def __init__(self, time_s: Callable[[], float] = time.monotonic) -> None:
         self._time_s = time_s
-        self._next = 0.0
+        self._next = self._next_in_any_case = 0.0
 
-    def due(self) -> bool:
-        """Whether this append may notify."""
+    def due(self) -> tuple[bool, bool]:
+        """Whether this append may notify if no other transaction is about to, and whether it may in any case."""
         now = self._time_s()
         if now < self._next:
-            return False
-        self._next = now + NOTIFY_PAUSE_S
-        return True
+            return False, False
+        self._next = now + NOTIFY_SOONEST_S
+        in_any_case = now >= self._next_in_any_case
+        if in_any_case:
+            self._next_in_any_case = now + NOTIFY_PAUSE_S
+        return True, in_any_case
 
 
 _throttle = Throttle()

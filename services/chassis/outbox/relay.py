@@ -31,7 +31,8 @@ _LEADER_LOCK: Final = "onefold outbox relay"
 _NEXT_LEADER_S: Final = 1.0
 _BACK_OFF_S: Final = (0.1, 5.0)
 _AGE_EVERY_S: Final = 1.0
-_SOON_S: Final = 0.001  # after events were seen: look again soon, because not every append notifies (F-29)
+_SOON_S: Final = 0.002  # after events were seen: look again soon, because not every append notifies (F-29)
+_LATER: Final = 4  # and after so many times longer, until the pause is the setting's
 
 # $1 has been acknowledged and goes; $1 and what is under way ($2) is left out, exactly: a row that commits late has a
 # lower position than its neighbours and must be found all the same (F-22), and younger rows of the keys under way are
@@ -124,7 +125,7 @@ class Relay:
                 elif await self._wait(pause):
                     pause = _SOON_S
                 else:
-                    pause = min(2 * pause, longest)
+                    pause = min(_LATER * pause, longest)
         finally:
             stopping.cancel()
             await self.close()

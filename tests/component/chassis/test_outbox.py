@@ -71,9 +71,34 @@ async def test_an_append_notifies_at_its_commit(db: Database, monkeypatch: pytes
         await listener.close()
 
 
-def test_a_process_notifies_at_most_every_few_milliseconds() -> None:
+async def test_an_append_does_not_notify_while_another_is_about_to(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(events, "_throttle", events.Throttle(lambda: now[0]))
+    heard: list[str] = []
+    listener = await asyncpg.connect(db.dsn)
+    try:
+        await listener.add_listener(events.CHANNEL, lambda *_: heard.append("woken"))
+        async with db.transaction() as about_to_notify:
+            await append(about_to_notify, [sent("order-1")])
+            for pause in (events.NOTIFY_SOONEST_S, events.NOTIFY_PAUSE_S):
+                now[0] += pause
+                async with db.transaction() as tx:
+                    await append(tx, [sent("order-2")])
+                await listener.execute("SELECT 1")
+                assert len(heard) == (pause == events.NOTIFY_PAUSE_S)
+        await wait_until(lambda: len(heard) == 2)
+    finally:
+        await listener.close()
+
+
+@pytest.mark.requirement("F-29")
+def test_a_process_notifies_in_any_case_at_most_every_few_milliseconds() -> None:
     now = [100.0]
     throttle = events.Throttle(lambda: now[0])
-    assert [throttle.due() for _ in range(100)].count(True) == 1
+    assert [throttle.due() for _ in range(100)] == [(True, True)] + 99 * [(False, False)]
+    now[0] += events.NOTIFY_SOONEST_S
+    assert [throttle.due() for _ in range(100)] == [(True, False)] + 99 * [(False, False)]
     now[0] += events.NOTIFY_PAUSE_S
-    assert throttle.due()
+    assert throttle.due() == (True, True)
