@@ -5,6 +5,8 @@ Why: who sends, through which server and how patiently belongs to a shop, and ma
 
 from collections.abc import Sequence
 from datetime import timedelta
+from email.errors import MessageError
+from email.headerregistry import Address
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -30,9 +32,9 @@ class EmailsSettings(ServiceSettings):
     smtp_password: SecretStr = optional_secret(description="password at the mail server")
     smtp_timeout_ms: int = by_profile(20_000, demo=5_000, test=2_000, description="longest step of a send", ge=1)
     smtp_connections: int = Field(default=4, ge=1, le=64, description="mails that are sent at one time")
-    from_address: str = by_profile("", demo="orders@shop.example", description="sender; production needs it")
+    from_address: str = by_profile("", demo="orders@shop.example", description="sender, without a name; required")
     shop_name: str = Field(default="Onefold", description="the shop's name as mails show it")
-    shop_address: str = by_profile("", demo="stock@shop.example", description="where mails to the shop go")
+    shop_address: str = by_profile("", demo="stock@shop.example", description="where mails to the shop go; required")
     event_age_max_hours: int = Field(
         default=72, ge=1, description="events older than this send no mail: a replay must not write to customers"
     )
@@ -54,6 +56,11 @@ class EmailsSettings(ServiceSettings):
         return self.from_address.rpartition("@")[2]
 
     @property
+    def send_limit(self) -> timedelta:
+        """The longest that all steps of a send may take together."""
+        return timedelta(milliseconds=2 * self.smtp_timeout_ms)
+
+    @property
     def lease(self) -> timedelta:
         """How long a mail belongs to whoever sends it: longer than reading the order and sending may take."""
         return timedelta(milliseconds=3 * (self.smtp_timeout_ms + self.call_timeout_ms))
@@ -65,9 +72,19 @@ class EmailsSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _refuse_mute_and_open(self) -> Self:
-        if self.profile == "production":
-            if "@" not in self.from_address:
-                raise ValueError("ONEFOLD_EMAILS_FROM_ADDRESS is no address: production needs a sender")
-            if self.smtp_security == "none" and self.smtp_host not in ("127.0.0.1", "::1", "localhost"):
-                raise ValueError("ONEFOLD_EMAILS_SMTP_SECURITY=none would send names and addresses in the clear")
+        for name in ("from_address", "shop_address"):
+            address = getattr(self, name)
+            if not is_address(address) and (address or self.profile == "production"):
+                raise ValueError(f"ONEFOLD_EMAILS_{name.upper()} is no address, such as orders@shop.example")
+        local = self.smtp_host in ("127.0.0.1", "::1", "localhost")
+        if self.profile == "production" and self.smtp_security == "none" and not local:
+            raise ValueError("ONEFOLD_EMAILS_SMTP_SECURITY=none would send names and addresses in the clear")
         return self
+
+
+def is_address(text: str) -> bool:
+    """Whether it is one address and nothing else: no name, no brackets."""
+    try:
+        return bool(Address(addr_spec=text).domain)
+    except (ValueError, IndexError, MessageError):
+        return False

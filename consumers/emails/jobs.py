@@ -16,7 +16,7 @@ from consumers.emails.mails import ClaimedMail, Order
 from consumers.emails.smtp import LetterPostponed, LetterRefused, MailServer, MailServerAway
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import DomainError
+from services.chassis.errors import Code, DomainError
 from services.chassis.incidents import Incident, open_incidents, resolve_about
 from services.chassis.jobs import Job
 from services.chassis.partitions import KEEP_DAYS, keep_partitions
@@ -26,8 +26,9 @@ log = get_logger(__name__)
 
 NO_ADDRESS: Final = "mail_without_address"
 PARKED: Final = "mail_parked"
-PER_RUN: Final = 256  # most mails of one connection in one run
+PER_RUN: Final = 16  # most mails of one connection in one run: a process that stops waits for no more
 PURGE_BATCH: Final = 1_000
+_AWAY: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
 
 _mails = counter("mails_total", "Mails by kind and what became of them", ["kind", "outcome"])
 
@@ -117,9 +118,10 @@ class EmailsJobs:
         except LetterPostponed as error:
             await self._postpone(claimed, str(error))
         except DomainError as error:
-            await self._postpone(claimed, f"orders: {error.reason}")
+            wait = self._wait if error.code in _AWAY else self._postpone
+            await wait(claimed, f"orders: {error.reason}")
         except MailServerAway as error:
-            await self._postpone(claimed, str(error))
+            await self._wait(claimed, str(error))
             raise
         except Exception as error:  # the mail itself: a template, an address; its own pauses end in a parked mail
             log.exception("mail_failed", event_id=mail.event_id, kind=mail.kind.value)
@@ -128,6 +130,13 @@ class EmailsJobs:
             if await store.settle(self._database, claimed, "SENT", "", self._clock.now()):
                 _mails.labels(mail.kind.value, "sent").inc()
                 log.info("mail_sent", event_id=mail.event_id, kind=mail.kind.value, subject=mail.subject)
+
+    async def _wait(self, claimed: ClaimedMail, reason: str) -> None:
+        """Somebody whom every mail needs is away: it takes no try, however long that lasts (S-26)."""
+        until = self._clock.now() + next(iter(self._settings.try_pauses), timedelta())
+        await store.postpone(self._database, claimed, reason, until, counts=False)
+        _mails.labels(claimed.mail.kind.value, "postponed").inc()
+        log.warning("mail_waits", event_id=claimed.mail.event_id, reason=reason)
 
     async def _postpone(self, claimed: ClaimedMail, reason: str) -> None:
         """Wait for the next pause; after the last one it is parked."""

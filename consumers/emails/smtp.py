@@ -4,6 +4,7 @@ Why: its errors are told apart here, once: a letter that will never be taken, on
 away. Their texts can hold addresses, so that only codes leave this file.
 """
 
+import asyncio
 from email.message import EmailMessage
 from types import TracebackType
 from typing import Final, Self
@@ -48,10 +49,14 @@ class MailServer:
                 client.close()
 
     async def send(self, letter: EmailMessage) -> None:
-        """Hand it over; returns when the server has taken it. Raises one of the three errors above."""
+        """Hand it over; returns when the server has taken it. Raises one of the three errors above.
+
+        It has a limit of its own, because each of its many steps may take as long as a step may.
+        """
         try:
-            client = self._client = self._client or await self._connect()
-            await client.send_message(letter)
+            async with asyncio.timeout(self._settings.send_limit.total_seconds()):
+                client = self._client = self._client or await self._connect()
+                await client.send_message(letter)
         except (aiosmtplib.SMTPException, OSError) as error:
             client_in_doubt, self._client = self._client, None
             if client_in_doubt is not None:

@@ -46,7 +46,7 @@ UPDATE mails SET state = $3, last_error = $4, settled_at = $5, lease_until = NUL
 """
 
 _POSTPONE: Final = """
-UPDATE mails SET state = 'PLANNED', last_error = $3, next_try_at = $4, lease_until = NULL
+UPDATE mails SET state = 'PLANNED', last_error = $3, next_try_at = $4, tries = tries - $5, lease_until = NULL
  WHERE event_id = $1 AND fence = $2 AND state = 'SENDING' RETURNING true
 """
 
@@ -96,9 +96,9 @@ async def settle(tx: Database | Transaction, mail: ClaimedMail, state: str, erro
     return bool(await tx.fetchval(_SETTLE, mail.mail.event_id, mail.fence, state, error, now))
 
 
-async def postpone(db: Database, mail: ClaimedMail, error: str, until: datetime) -> bool:
-    """Try again later; False if somebody else has taken it over."""
-    return bool(await db.fetchval(_POSTPONE, mail.mail.event_id, mail.fence, error, until))
+async def postpone(db: Database, mail: ClaimedMail, error: str, until: datetime, *, counts: bool = True) -> bool:
+    """Try again later, with one try less if this one counts; False if somebody else has taken it over."""
+    return bool(await db.fetchval(_POSTPONE, mail.mail.event_id, mail.fence, error, until, 0 if counts else 1))
 
 
 async def unsent(db: Database, limit: int) -> list[dict[str, Any]]:

@@ -1,16 +1,18 @@
 """Mails are sent once as far as SMTP allows, tried again with growing pauses, and parked for a person (R-5.4)."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from consumers.emails import store
-from consumers.emails.jobs import EmailsJobs, resend
+from consumers.emails.jobs import PER_RUN, EmailsJobs, resend
 from consumers.emails.smtp import MailServerAway
 from ops.local.ports import free_ports
 from tests.component.consumers.postroom import Postroom, processing, shipped
 
 pytestmark = pytest.mark.requirement("R-5.4")
+STEP_S = 0.2
 
 
 async def test_two_senders_send_no_mail_twice(postroom: Postroom) -> None:
@@ -51,27 +53,66 @@ async def test_what_the_server_will_never_take_is_parked_at_once_and_nobody_wait
     assert "554" in details and "ada@" not in details
 
 
-async def test_a_server_that_is_away_costs_a_try_and_is_told(postroom: Postroom) -> None:
+@pytest.mark.requirement("S-26")
+async def test_a_server_that_is_away_for_long_costs_no_try_and_is_told(postroom: Postroom) -> None:
     await postroom.hear(processing(postroom.order()))
     away = postroom.settings.model_copy(update={"smtp_port": free_ports(1)[0]})
     jobs = EmailsJobs(postroom.database, away, postroom.clock, postroom.jobs._reader)
-    with pytest.raises(MailServerAway):
-        await jobs.send()
-    assert await postroom.states() == ["PLANNED"]
-    postroom.clock.advance(away.try_pauses[0])
+    for _ in range(len(away.try_pauses) + 2):
+        with pytest.raises(MailServerAway):
+            await jobs.send()
+        assert await postroom.states() == ["PLANNED"]
+        postroom.clock.advance(away.try_pauses[0])
     assert await postroom.jobs.send() == 1
     assert len(postroom.sink.mails()) == 1
 
 
+@pytest.mark.requirement("S-26")
 async def test_while_orders_is_away_mails_wait(postroom: Postroom) -> None:
     await postroom.hear(processing(postroom.order()))
     postroom.orders.away = True
-    await postroom.jobs.send()
-    assert await postroom.states() == ["PLANNED"]
+    for _ in range(len(postroom.settings.try_pauses) + 2):
+        await postroom.jobs.send()
+        assert await postroom.states() == ["PLANNED"]
+        postroom.clock.advance(postroom.settings.try_pauses[0])
     postroom.orders.away = False
-    postroom.clock.advance(postroom.settings.try_pauses[0])
     await postroom.jobs.send()
     assert await postroom.states() == ["SENT"]
+
+
+async def _slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A mail server that takes nearly as long as a step may for every step, and takes every mail."""
+    answers = {b"DATA": b"354 go on", b"QUIT": b"221 bye"}
+    line = b""
+    while True:
+        await asyncio.sleep(STEP_S)
+        writer.write(answers.get(line[:4].upper().strip(), b"250 fine" if line else b"220 ready") + b"\r\n")
+        line = await reader.readuntil(b"\r\n.\r\n" if line[:4].upper() == b"DATA" else b"\r\n")
+
+
+async def test_a_send_of_many_slow_steps_ends_before_somebody_else_may_begin_it(postroom: Postroom) -> None:
+    await postroom.hear(processing(postroom.order()))
+    server = await asyncio.start_server(_slow, "127.0.0.1", 0)
+    slow = {
+        "smtp_port": server.sockets[0].getsockname()[1],
+        "smtp_timeout_ms": int(STEP_S * 1300),
+        "call_timeout_ms": 1,
+    }
+    settings = postroom.settings.model_copy(update=slow)
+    jobs = EmailsJobs(postroom.database, settings, postroom.clock, postroom.jobs._reader)
+    async with server:
+        with pytest.raises(MailServerAway, match="TimeoutError"):
+            await jobs.send()
+    assert await postroom.states() == ["PLANNED"]
+    assert settings.send_limit + timedelta(milliseconds=settings.call_timeout_ms) < settings.lease
+
+
+async def test_a_run_is_short_because_a_stop_waits_for_it(postroom: Postroom) -> None:
+    most = PER_RUN * postroom.settings.smtp_connections
+    await postroom.hear(*(processing(postroom.order()) for _ in range(most + 1)))
+    assert PER_RUN <= 32
+    assert await postroom.jobs.send() == most
+    assert await postroom.jobs.send() == 1
 
 
 async def test_a_sender_that_died_is_followed_by_another_with_the_same_message_id(postroom: Postroom) -> None:

@@ -167,6 +167,23 @@ def test_the_end_of_an_incident_that_was_announced_is_announced(
     assert read(address, "SELECT type, aggregateid FROM outbox") == [("onefold.payments.v1.IncidentResolved", ORDER)]
 
 
+@pytest.mark.requirement("R-5.4")
+def test_after_an_outage_all_mails_that_were_given_up_are_planned_by_one_command(
+    database: Callable[[str], Access], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = database("emails").serving
+    monkeypatch.setenv("ONEFOLD_EMAILS_DATABASE_URL", address)
+    times = dict.fromkeys(("occurred_at", "next_try_at", "settled_at"), LONG_AGO)
+    for number, state in enumerate(("PARKED", "PARKED", "SENT")):
+        mail = {"kind": "order_shipped", "subject": ORDER, "state": state, "tries": 2, "details": {}, "last_error": ""}
+        write(address, "mails", event_id=name(f"mail {number}"), **mail, **times)
+    assert typed(mails.app, "list").stdout.count("order_shipped") == 2
+    assert typed(mails.app, "resend").exit_code == 2
+    assert typed(mails.app, "resend", name("mail 2")).exit_code == 1
+    assert typed(mails.app, "resend", "--all").stdout == "2 planned\n"
+    assert typed(mails.app, "list").stdout == "none\n"
+
+
 def test_more_than_is_shown_is_said(inventory: str) -> None:
     for number in range(3):
         incident = {"kind": "odd", "subject": f"s{number}", "order_id": "", "details": {}}

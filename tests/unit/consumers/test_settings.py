@@ -12,13 +12,16 @@ pytestmark = pytest.mark.requirement("R-6.6")
 
 
 def settings(**changes: Any) -> EmailsSettings:
-    values = {"database_url": "postgresql://x", "token": "t" * 16, "from_address": "shop@example.org", **changes}
+    values = {"database_url": "postgresql://x", "token": "t" * 16, "from_address": "shop@example.org"}
+    values |= {"shop_address": "stock@example.org", **changes}
     return EmailsSettings.model_validate({"profile": "production", **values})
 
 
-def test_production_needs_a_sender() -> None:
-    with pytest.raises(ValidationError, match="ONEFOLD_EMAILS_FROM_ADDRESS"):
-        settings(from_address="")
+@pytest.mark.parametrize("name", ["from_address", "shop_address"])
+@pytest.mark.parametrize("wrong", ["", "Shop <shop@example.org>", "shop", "a@b@c", "@example.org", "shop@"])
+def test_production_needs_addresses_that_are_addresses(name: str, wrong: str) -> None:
+    with pytest.raises(ValidationError, match=f"ONEFOLD_EMAILS_{name.upper()}"):
+        settings(**{name: wrong})
 
 
 def test_production_encrypts_unless_the_server_is_on_the_same_machine() -> None:
