@@ -216,7 +216,7 @@ class Node:
             await self.mortality.reach(Place.BEFORE_OFFSETS)
             await commit(kafka, offsets)
 
-        self.relay_role._delete_and_read = mortal_delete  # type: ignore[method-assign]
+        self.relay_role._delete_and_read = mortal_delete  # type: ignore[assignment,method-assign]
         self.consumer._commit = mortal_commit  # type: ignore[method-assign]
 
 
