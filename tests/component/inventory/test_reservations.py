@@ -6,10 +6,12 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from services.chassis.testing import wait_until
 from services.inventory import domain, usecases
 from services.inventory.config import InventorySettings
 from services.inventory.domain import Hold, Refused, RefusedReason
 from services.inventory.jobs import InventoryJobs
+from tests.component.chassis.messaging import SOMEBODY_WAITS
 from tests.component.inventory.shop import HOLD, Shop, lines
 
 
@@ -40,6 +42,19 @@ async def test_ten_buyers_of_the_last_unit(shop: Shop, in_one_batch: bool) -> No
     assert {(p.available, p.requested) for answer in refused for p in answer.problems} == {(0, 1)}
     assert len(refused) == 9
     assert await shop.level("MUG") == (1, 1, 0)
+
+
+@pytest.mark.requirement("R-2.14", "R-3.1")
+async def test_who_comes_while_the_last_unit_is_being_sold_waits_and_is_refused(shop: Shop) -> None:
+    await shop.stocked("MUG", london=1)
+    sale = [usecases.Reservation("order-1", 1, lines({"MUG": 1}), "GBP")]
+    async with shop.db.transaction() as tx:
+        await usecases.change_reservations(tx, sale, shop.clock.now(), hold=HOLD, units_per_sku_max=999)
+        late = asyncio.create_task(shop.reserve(("order-2", {"MUG": 1})))
+        await wait_until(lambda: shop.db.fetchval(SOMEBODY_WAITS))
+    (refused,) = await late
+    assert isinstance(refused, Refused)
+    assert [(problem.available, problem.requested) for problem in refused.problems] == [(0, 1)]
 
 
 @pytest.mark.requirement("R-2.14", "R-3.2")
