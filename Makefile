@@ -63,7 +63,7 @@ check-protos: install  # format, lint, and nothing that breaks a reader
 	$(BREAKING)
 
 check-documents: install  # generated ones are up to date
-	if [ -e ops/catalogue.py ]; then $(BIN)/onefold docs events --check; fi
+	$(BIN)/onefold docs events --check
 
 check-types: install
 	$(BIN)/mypy
@@ -105,7 +105,7 @@ baseline: .venv/.run  ## Accept the present protos as what later ones must not b
 	$(BIN)/python -m ops.protos --image protos/baseline.binpb
 
 clean:  ## Remove everything that was made here: .venv, gen, .onefold
-	if [ -x $(BIN)/onefold ]; then $(BIN)/onefold down --purge; fi
+	if [ -x $(BIN)/python ]; then $(BIN)/python -m ops down --purge || test $$? -ne 2; fi  # 2: a stack cannot be stopped
 	rm -rf .venv gen .onefold .gen.lock dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # ---- what the above need ----

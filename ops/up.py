@@ -10,20 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from ops.local import paths
 from ops.local.child import POLL_SECONDS, LocalStackError
+from ops.local.environment import wishes
 from ops.local.follow import Follower
 from ops.local.stack import Stack
 
 READY_SECONDS: Final = 240.0  # the first start fetches Kafka
 DOWN_SECONDS: Final = 60.0
+KILL_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 0.3
 console = Console(highlight=False, soft_wrap=True)
 
@@ -35,67 +37,87 @@ def up(
 ) -> None:
     """Start PostgreSQL, Kafka and every process; Ctrl-C stops them all."""
     state = paths.state_folder()
-    if detach:
-        _start_detached(state)
-    else:
-        _run(state)
+    try:
+        if detach:
+            _start_detached(state)
+        else:
+            _run(state)
+    except LocalStackError as error:
+        raise SystemExit(f"onefold: {error}") from error
 
 
 def down(
     purge: Annotated[bool, typer.Option("--purge", help="Also remove databases, events, mails and logs.")] = False,
 ) -> None:
-    """Stop what `onefold up` started."""
+    """Stop what `onefold up` started, also if it is still starting; exit 2 if it cannot be stopped."""
     state = paths.state_folder()
-    pid = running_supervisor(state)
-    if pid is not None:
-        console.print(f"stopping the stack of {state}")
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + DOWN_SECONDS
-        while running_supervisor(state) is not None or _exists(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)  # its children die with it
-            time.sleep(POLL_SECONDS)
-    if purge:
-        paths.purge(state)
-    console.print("stopped" if pid is not None else "nothing was running")
-
-
-def running_supervisor(state: Path) -> int | None:
-    """Process id of the `onefold up` that holds this state, if one does."""
-    path = state / "up.pid"
-    if not path.exists():
-        return None
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(file.read() or 0) or None
-    return None
-
-
-def _exists(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        was_running = _stop(state)
+        if purge and state.exists():
+            with _held(state):
+                paths.purge(state)
+    except LocalStackError as error:
+        typer.echo(f"onefold: {error}", err=True)
+        raise SystemExit(2) from error
+    console.print("stopped" if was_running else "nothing was running")
+
+
+def is_running(state: Path) -> bool:
+    """Whether an `onefold up` holds this state, be it that it still starts."""
+    try:
+        with (state / "up.pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _stop(state: Path) -> bool:
+    """Stop the supervisor that holds this state, if one does, and wait until it holds it no more."""
+    if not is_running(state):
         return False
-    return True
+    console.print(f"stopping the stack of {state}")
+    for number, seconds in ((signal.SIGTERM, DOWN_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        deadline, told = time.monotonic() + seconds, False
+        while is_running(state):
+            time.sleep(POLL_SECONDS)  # its number is written a moment after the lock was taken
+            pid = _pid_in(state)
+            if pid and not told:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)  # its children die with it
+                told = True
+            if time.monotonic() > deadline:
+                break
+        else:
+            return True
+    raise LocalStackError(f"the stack of {state} cannot be stopped: somebody still holds {state / 'up.pid'}")
+
+
+def _pid_in(state: Path) -> int:
+    """The process that `up.pid` names; 0 if it names none, or was purged meanwhile."""
+    try:
+        return int((state / "up.pid").read_text() or 0)
+    except FileNotFoundError:
+        return 0
 
 
 def _run(state: Path) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _held(state) as pid_file, Stack(state, report=_say) as stack:
-            pid_file.write(str(os.getpid()))
-            pid_file.flush()
-            (state / "ready").touch()
-            _show(stack)
-            _watch(stack, Follower(state / "logs", stack.processes))
+        with _held(state):
+            try:
+                with Stack(state, extra=wishes(), report=_say) as stack:
+                    (state / "ready").touch()
+                    _show(stack)
+                    if sys.stdout.isatty():
+                        _show_calls(stack)
+                    _watch(stack, Follower(state / "logs", stack.processes))
+            finally:
+                (state / "ready").unlink(missing_ok=True)
     except KeyboardInterrupt:
         console.print("stopped")
-    except LocalStackError as error:
-        raise SystemExit(f"onefold: {error}") from error
-    finally:
-        (state / "ready").unlink(missing_ok=True)
 
 
 def _watch(stack: Stack, follower: Follower) -> None:
@@ -110,11 +132,10 @@ def _watch(stack: Stack, follower: Follower) -> None:
 
 
 def _start_detached(state: Path) -> None:
-    if running_supervisor(state) is not None:
-        raise SystemExit(f"onefold: the stack of {state} is running already")
-    state.mkdir(parents=True, exist_ok=True)
+    if is_running(state):
+        raise LocalStackError(f"the stack of {state} is running already")
     log = state / "logs" / "up.log"
-    log.parent.mkdir(exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     (state / "ready").unlink(missing_ok=True)
     with log.open("w") as output:
         supervisor = subprocess.Popen(
@@ -126,17 +147,25 @@ def _start_detached(state: Path) -> None:
             start_new_session=True,
         )
     deadline = time.monotonic() + READY_SECONDS
-    while not (state / "ready").exists():
-        if supervisor.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"onefold: the stack did not start:\n{log.read_text()[-4000:]}")
-        time.sleep(POLL_SECONDS)
-    _show(Stack(state))
+    try:
+        while not (state / "ready").exists():
+            if supervisor.poll() is not None or time.monotonic() > deadline:
+                raise LocalStackError(f"the stack did not start:\n{log.read_text()[-4000:]}")
+            time.sleep(POLL_SECONDS)
+    except BaseException:  # Ctrl-C does not reach it by itself: it has a session of its own
+        supervisor.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            supervisor.wait(DOWN_SECONDS)
+        raise
+    stack = Stack(state, extra=wishes())
+    _show(stack)
+    _show_calls(stack)
     console.print("It keeps running; `make down` stops it, `.venv/bin/onefold down --purge` forgets it.")
 
 
 @contextmanager
-def _held(state: Path) -> Iterator[IO[str]]:
-    """Only one supervisor per state."""
+def _held(state: Path) -> Iterator[None]:
+    """Only one supervisor per state; `up.pid` says which, from the first moment on."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.pid").open("a+") as file:
         try:
@@ -144,12 +173,14 @@ def _held(state: Path) -> Iterator[IO[str]]:
         except BlockingIOError:
             raise LocalStackError(f"the stack of {state} is running already") from None
         file.truncate(0)
-        yield file
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
         file.truncate(0)
 
 
 def _show(stack: Stack) -> None:
-    """Addresses, and three calls to try."""
+    """Addresses, without any secret: a log may keep them."""
     at = stack.at
     rows = {
         "gateway": f"http://127.0.0.1:{at.gateway}/healthz",
@@ -163,6 +194,11 @@ def _show(stack: Stack) -> None:
     }
     for name, place in rows.items():
         console.print(f"  {name:<12}{place}")
+
+
+def _show_calls(stack: Stack) -> None:
+    """Three calls to try, one with a token."""
+    at = stack.at
     console.print("Try:")
     token = stack.secrets.tokens["demo"]
     for line in (

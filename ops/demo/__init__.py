@@ -6,6 +6,7 @@ webhooks, parcels and mails; and the last line is a verdict, not a promise.
 
 import asyncio
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -40,7 +41,8 @@ def demo(
         console = Console(highlight=False, width=WIDTH)
     state = Path(tempfile.mkdtemp(prefix="onefold-demo-"))
     state.chmod(0o755)  # PostgreSQL may run as another account
-    began = time.monotonic()
+    began, fine = time.monotonic(), False
+    signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
     stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
     try:
         with stack:
@@ -52,7 +54,22 @@ def demo(
         if keep:
             console.print(f"kept: {state}")
         else:
-            stack.postgres.purge()
-            shutil.rmtree(state, ignore_errors=True)
+            _forget(stack, logs_too=fine)
+            if not fine:
+                console.print(f"logs are kept: {state / 'logs'}")
     console.print(f"{time.monotonic() - began:.1f} s in all")
     raise typer.Exit(0 if fine else 1)
+
+
+def _forget(stack: Stack, *, logs_too: bool) -> None:
+    """Remove what the stack has written; logs stay for whoever wants to know what went wrong."""
+    stack.postgres.purge()
+    for entry in stack.state.iterdir():
+        if entry.name != "logs":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    if logs_too:
+        shutil.rmtree(stack.state)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

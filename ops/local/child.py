@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 # gRPC prepares every fork for a child that goes on with its threads. Ours calls exec at once, and a child that was born
 # between two of gRPC's calls has hung in those preparations for ever.
@@ -19,6 +19,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 PR_SET_PDEATHSIG: Final = 1
 POLL_SECONDS: Final = 0.02
+OUTPUT_LENGTH: Final = 4_000  # the end of what a failed command said
 
 
 class LocalStackError(Exception):
@@ -112,6 +113,24 @@ class Child:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()
+
+
+def completed(
+    what: str, command: Sequence[str | Path], *, timeout_seconds: float, **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end and keep what it says. Raises LocalStackError when it fails or takes too long."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_seconds, **options)
+    except subprocess.TimeoutExpired as error:
+        raise LocalStackError(f"{what} took longer than {timeout_seconds:g} s:\n{_text(error.stderr)}") from None
+    if done.returncode != 0:
+        raise LocalStackError(f"{what} failed:\n{done.stdout[-OUTPUT_LENGTH:]}{done.stderr[-OUTPUT_LENGTH:]}")
+    return done
+
+
+def _text(output: str | bytes | None) -> str:
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+    return text[-OUTPUT_LENGTH:]
 
 
 def _dies_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:

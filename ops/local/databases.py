@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from ops.local.child import LocalStackError
+from ops.local.child import LocalStackError, completed
 from ops.local.paths import ROOT
 
 CHASSIS: Final = "chassis"
@@ -150,15 +149,12 @@ def _dbmate(owner_dsn: str, name: str, folder: Path) -> None:
         "migrate",
         "--strict",
     ]
-    done = subprocess.run(
+    completed(
+        f"the migration of {folder}",
         command,
+        timeout_seconds=MIGRATE_SECONDS,
         env={"PATH": os.defpath, "DATABASE_URL": f"{owner_dsn}?sslmode=disable"},  # not argv: others could read it
-        capture_output=True,
-        text=True,
-        timeout=MIGRATE_SECONDS,
     )
-    if done.returncode != 0:
-        raise LocalStackError(f"migrations of {folder} failed:\n{done.stdout}{done.stderr}")
 
 
 def _files(folder: Path) -> dict[str, str]:

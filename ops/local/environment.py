@@ -3,15 +3,17 @@
 Why: `onefold up`, the demo and the tests start the same processes, so what those are told stands in one place.
 """
 
+import fcntl
 import json
 import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import IO, Final, Literal, Self
 
 from ops.local import databases, paths, ports
+from ops.local.child import LocalStackError
 
 Profile = Literal["demo", "test", "production"]
 SERVICES: Final = ("orders", "inventory", "payments", "fulfillment")
@@ -22,7 +24,21 @@ STRIPE_TYPES: Final = (
 )
 FILE: Final = "environment.json"
 SECRETS_FILE: Final = "secrets.json"
-PLACES: Final = ("_PORT", "_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP", "_STATE_DIR", "_WEBHOOK_URL")
+PLACES: Final = (
+    *("_PORT", "_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP", "_TOPIC_PREFIX", "_STATE_DIR", "_WEBHOOK_URL"),
+    *("_SMTP_HOST", "_SMTP_FOLDER", "_ANALYTICS_FOLDER"),
+)
+# The short names of a provider's secrets, which count for whoever has said that the provider is the real one.
+SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "ONEFOLD_PAYMENTS_STRIPE_API_BASE": {
+        "STRIPE_SECRET_KEY": "ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET": "ONEFOLD_GATEWAY_STRIPE_WEBHOOK_SECRET",
+    },
+    "ONEFOLD_FULFILLMENT_PRINTFUL_API_BASE": {
+        "PRINTFUL_TOKEN": "ONEFOLD_FULFILLMENT_PRINTFUL_TOKEN",
+        "PRINTFUL_STORE_ID": "ONEFOLD_FULFILLMENT_PRINTFUL_STORE_ID",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -48,9 +64,13 @@ class Ports:
 
     @classmethod
     def chosen(cls) -> Self:
-        """The defaults, or what the environment says instead."""
+        """The defaults, or what the environment says instead. Raises LocalStackError for what is no port."""
         defaults: dict[str, int] = asdict(cls())
-        return cls(**{name: int(os.environ.get(variable(name), port)) for name, port in defaults.items()})
+        texts = {name: os.environ.get(variable(name)) or str(port) for name, port in defaults.items()}
+        for name, text in texts.items():
+            if not (text.isdecimal() and 0 < int(text) < 65_536):
+                raise LocalStackError(f"{variable(name)}={text} is no port")
+        return cls(**{name: int(text) for name, text in texts.items()})
 
     @classmethod
     def free(cls) -> Self:
@@ -89,7 +109,7 @@ class Secrets:
         """Those of an earlier start, or fresh ones that the next start finds."""
         path = state / SECRETS_FILE
         if not path.exists():
-            _write_private(path, asdict(cls.new()))
+            _write_private(path, asdict(cls.new())).close()
         return cls(**json.loads(path.read_text()))
 
 
@@ -127,15 +147,15 @@ def readiness(at: Ports) -> dict[str, str]:
     }
 
 
-def keep(state: Path, variables: Mapping[str, str]) -> None:
-    """Write down what a running stack was told, for `current`."""
-    _write_private(state / FILE, dict(variables))
+def keep(state: Path, variables: Mapping[str, str]) -> IO[str]:
+    """Write down what a stack is told, for `current`; it counts until the file that is returned is closed."""
+    return _write_private(state / FILE, dict(variables), lock=True)
 
 
 def current(state: Path | None = None) -> dict[str, str]:
     """The environment for a command that works on a stack: the running local one's, where ours says nothing else."""
     path = (state or paths.state_folder()) / FILE
-    stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    stored: dict[str, str] = json.loads(path.read_text()) if _is_held(path) else {}
     return stored | own()
 
 
@@ -145,8 +165,18 @@ def own() -> dict[str, str]:
 
 
 def wishes() -> dict[str, str]:
-    """What of it a local stack obeys: not where things are, which only its own ports decide."""
-    return {name: value for name, value in own().items() if not name.endswith(PLACES)}
+    """What of it `onefold up` obeys: not where things are, which only its own ports decide.
+
+    A provider's own place is obeyed, and with it the short names of its secrets.
+    """
+    told = own()
+    short = {
+        name: os.environ[known]
+        for place, names in SHORT_NAMES.items()
+        for known, name in names.items()
+        if told.get(place) and os.environ.get(known)
+    }
+    return short | {name: value for name, value in told.items() if not name.endswith(PLACES)}
 
 
 def _outside(state: Path, at: Ports, known: Secrets) -> dict[str, str]:
@@ -175,9 +205,26 @@ def _of(process: str, **values: str) -> dict[str, str]:
     return {f"ONEFOLD_{process.upper()}_{name}": value for name, value in values.items()}
 
 
-def _write_private(path: Path, content: object) -> None:
+def _is_held(path: Path) -> bool:
+    """Whether the process that wrote the file still lives and has not let it go."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _write_private(path: Path, content: object, *, lock: bool = False) -> IO[str]:
+    """A file that only we may read, whole at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.fresh")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
+    file = os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
+    json.dump(content, file, indent=1)
+    file.flush()
+    if lock:
+        fcntl.flock(file, fcntl.LOCK_EX)
     fresh.rename(path)
+    return file

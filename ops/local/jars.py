@@ -8,13 +8,14 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ops.local.child import LocalStackError
+from ops.local.child import LocalStackError, completed
 
 VERSION: Final = "4.3.0"
 # kafka-clients must be named, or jgo takes 3.9.1 and the broker dies with NoSuchMethodError (F-54).
@@ -78,19 +79,16 @@ def _download(work: Path) -> Path:
 
     environment = os.environ | {"M2_REPO": str(work / "m2"), "JAVA_HOME": str(JAVA_HOME), "HOME": str(work)}
     code = "import sys, pathlib, jgo; print(jgo.build(sys.argv[1], cache_dir=pathlib.Path(sys.argv[2])).path)"
-    said = ""
-    for _ in range(TRIES):  # what was fetched stays, so another try goes on where the last one stopped
-        done = subprocess.run(
-            [sys.executable, "-c", code, ENDPOINT, str(work / "jgo")],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=DOWNLOAD_SECONDS,
-        )
-        if done.returncode == 0:
-            return Path(done.stdout.splitlines()[-1])
-        said = done.stderr
-    raise LocalStackError(f"Kafka could not be fetched:\n{said[-2000:]}")
+    command = [sys.executable, "-c", code, ENDPOINT, str(work / "jgo")]
+    for _ in range(TRIES - 1):  # what was fetched stays, so another try goes on where the last one stopped
+        with suppress(LocalStackError):
+            return _fetched(command, environment)
+    return _fetched(command, environment)
+
+
+def _fetched(command: Sequence[str], environment: Mapping[str, str]) -> Path:
+    done = completed("the download of Kafka", command, timeout_seconds=DOWNLOAD_SECONDS, env=environment)
+    return Path(done.stdout.splitlines()[-1])
 
 
 def _pin() -> None:

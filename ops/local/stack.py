@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Final, Self
+from typing import IO, Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from ops.local import databases, topics
 from ops.local.blocking import blocking
 from ops.local.child import POLL_SECONDS, Child
-from ops.local.environment import Ports, Profile, Secrets, environment, keep, readiness, wishes
+from ops.local.environment import Ports, Profile, Secrets, environment, keep, readiness
 from ops.local.kafka import Kafka
 from ops.local.paths import ROOT
 from ops.local.postgres import Postgres
@@ -46,7 +46,10 @@ def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
 
 @dataclass
 class Stack:
-    """Files in `state`; `extra` variables beat everything. Use it from the main thread: `with Stack(...) as stack`."""
+    """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing.
+
+    Use it from the main thread: `with Stack(...) as stack`.
+    """
 
     state: Path
     at: Ports = field(default_factory=Ports.chosen)
@@ -56,11 +59,12 @@ class Stack:
     report: Callable[[str], None] = quietly
     commands: Mapping[str, Sequence[str]] = field(default_factory=procfile)
     processes: dict[str, Child] = field(default_factory=dict)
+    _kept: IO[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
         self.secrets = Secrets.kept_in(self.state)
-        self.environment = environment(self.state, self.at, self.secrets, self.profile) | wishes() | dict(self.extra)
+        self.environment = environment(self.state, self.at, self.secrets, self.profile) | dict(self.extra)
         self.postgres = Postgres(self.state / "postgres", self.at.postgres, self.durable)
         self.kafka = Kafka(self.state / "kafka", self.at.kafka)
 
@@ -79,7 +83,7 @@ class Stack:
     def start(self) -> None:
         """Servers, databases and topics, then every process of the Procfile; returns when all are ready."""
         self.at.require_free()
-        keep(self.state, self.environment)
+        self._kept = keep(self.state, self.environment)
         self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
         early = [name for name in self.commands if name in NEED_NO_SERVER]
         for name in early:
@@ -102,7 +106,8 @@ class Stack:
     def start_process(self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> Child:
         """Start one process and do not wait: that of the Procfile, or any `command`; `extra` variables are its own."""
         command = command or self.commands[name]
-        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        not_ours = ("ONEFOLD_", "STRIPE_", "PRINTFUL_", "PYTHONDONTWRITEBYTECODE")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(not_ours)}
         child = Child(
             name,
             [sys.executable, *command[1:]] if command[0] == "python" else command,
@@ -137,6 +142,9 @@ class Stack:
         self.processes.clear()
         self.kafka.stop()
         self.postgres.stop()
+        if self._kept is not None:  # what it told commands is no longer so
+            self._kept.close()
+            self._kept = None
 
     def _prepare_databases(self) -> None:
         work = databases.prepare(self.postgres.dsn(), databases.MIGRATIONS, self.secrets.roles)

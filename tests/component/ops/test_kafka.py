@@ -1,6 +1,7 @@
 """Kafka of the local stack: the real broker, and topics of each test's own."""
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from ops.local import jars, topics
 from ops.local.child import LocalStackError
+from ops.local.kafka import Kafka
+from ops.local.ports import free_ports
 
 
 async def test_an_event_comes_back_with_its_key_and_offset(kafka_bootstrap: str, topic_prefix: str) -> None:
@@ -59,3 +62,27 @@ def test_a_jar_with_another_sum_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (folder / "added.jar").write_bytes(b"")
     with pytest.raises(LocalStackError, match=r"added\.jar"):
         jars.kafka_jars(tmp_path)
+
+
+def test_a_download_that_hangs_is_tried_again_and_then_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[object] = []
+
+    def hangs(*command: object, **options: object) -> None:
+        tries.append(command)
+        raise subprocess.TimeoutExpired("jgo", 1, stderr=b"still waiting")
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(LocalStackError, match=r"(?s)the download of Kafka took longer than .*still waiting"):
+        jars.kafka_jars(tmp_path)
+    assert len(tries) == jars.TRIES
+
+
+@pytest.mark.serial
+def test_it_runs_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    kafka = Kafka(tmp_path / "Grüße 東京 \\n \U0001f600", free_ports(1)[0], log=tmp_path / "kafka.log").start()
+    kafka.stop()
+    assert (kafka.home / "data" / "meta.properties").exists()
+    kafka.start()
+    kafka.purge()

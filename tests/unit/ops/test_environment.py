@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ops.config import settings_classes
-from ops.local.environment import Ports, Secrets, current, environment, keep, readiness, wishes
-from ops.local.stack import procfile
+from ops.local.child import LocalStackError
+from ops.local.environment import SHORT_NAMES, Ports, Secrets, current, environment, keep, readiness, wishes
+from ops.local.stack import Stack, procfile
 from services.chassis.config import describe, service_of
 
 STATE = Path("/nowhere/state")
@@ -49,20 +50,54 @@ def test_a_port_of_the_environment_beats_the_default(monkeypatch: pytest.MonkeyP
 
 def test_wishes_are_obeyed_but_for_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY", "sk_test_real")
-    monkeypatch.setenv("ONEFOLD_ORDERS_DATABASE_URL", "postgresql://elsewhere")
+    places = ("ORDERS_DATABASE_URL", "EMAILS_SMTP_HOST", "ANALYTICS_FOLDER", "SMTP_FOLDER", "ORDERS_TOPIC_PREFIX")
+    for name in places:
+        monkeypatch.setenv(f"ONEFOLD_{name}", "elsewhere")
     assert wishes()["ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY"] == "sk_test_real"
-    assert "ONEFOLD_ORDERS_DATABASE_URL" not in wishes()
+    assert "elsewhere" not in wishes().values()
+
+
+def test_short_names_count_for_a_provider_that_is_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_real")
+    monkeypatch.setenv("PRINTFUL_TOKEN", "real")
+    monkeypatch.delenv("ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY", raising=False)
+    assert "sk_test_real" not in wishes().values()
+    monkeypatch.setenv("ONEFOLD_PAYMENTS_STRIPE_API_BASE", "https://api.stripe.com")
+    assert wishes()["ONEFOLD_PAYMENTS_STRIPE_SECRET_KEY"] == "sk_test_real"
+    assert "real" not in wishes().values()
+    assert {long for names in SHORT_NAMES.values() for long in names.values()} <= _variables().keys()
+
+
+def test_a_stack_obeys_nothing_that_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = {"ONEFOLD_PAYMENTS_STRIPE_API_BASE": "https://api.stripe.com", "ONEFOLD_EMAILS_SMTP_HOST": "mail.example"}
+    for name, value in (real | {"STRIPE_SECRET_KEY": "sk_live_real", "ONEFOLD_ORDERS_TOPIC_PREFIX": "x"}).items():
+        monkeypatch.setenv(name, value)
+    stack = Stack(tmp_path, at=Ports.free(), commands={"show": ["python", "-c", "import os; print(dict(os.environ))"]})
+    child = stack.start_process("show")
+    child.wait_or_kill(timeout_seconds=20)
+    shown = child.log_end()
+    assert "ONEFOLD_PAYMENTS_STRIPE_API_BASE" in shown
+    assert [word for word in ("api.stripe.com", "mail.example", "sk_live_real", "TOPIC_PREFIX") if word in shown] == []
+
+
+def test_a_port_that_is_no_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("abc", "0", "70000", "-1"):
+        monkeypatch.setenv("ONEFOLD_ORDERS_PORT", text)
+        with pytest.raises(LocalStackError, match=f"ONEFOLD_ORDERS_PORT={text} is no port"):
+            Ports.chosen()
 
 
 def test_commands_find_the_running_stack_and_what_we_set_beats_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ONEFOLD_PROFILE", raising=False)
-    keep(tmp_path, {"ONEFOLD_PROFILE": "demo", "ONEFOLD_ORDERS_PORT": "1"})
+    held = keep(tmp_path, {"ONEFOLD_PROFILE": "demo", "ONEFOLD_ORDERS_PORT": "1"})
     monkeypatch.setenv("ONEFOLD_ORDERS_PORT", "2")
     assert current(tmp_path)["ONEFOLD_PROFILE"] == "demo"
     assert current(tmp_path)["ONEFOLD_ORDERS_PORT"] == "2"
     assert (tmp_path / "environment.json").stat().st_mode & 0o077 == 0
+    held.close()
+    assert "ONEFOLD_PROFILE" not in current(tmp_path), "a stack that has ended tells nobody where things are"
 
 
 def test_secrets_are_kept_for_the_next_start(tmp_path: Path) -> None:
