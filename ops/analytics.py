@@ -13,6 +13,7 @@ from rich.table import Table
 
 from consumers.analytics import query
 from ops.local.environment import current
+from ops.local.paths import state_folder
 
 PIPED_WIDTH: Final = 250
 
@@ -26,13 +27,18 @@ def analytics(
     if not question:
         typer.echo("\n".join(query.names()))
         return
-    archive = folder or Path(current().get("ONEFOLD_ANALYTICS_FOLDER", ".onefold/analytics"))
+    archive = folder or Path(current().get("ONEFOLD_ANALYTICS_FOLDER", state_folder() / "analytics"))
+    if not archive.is_dir():
+        typer.echo(f"there is no archive at {archive}", err=True)
+        raise typer.Exit(2)
     try:
-        answer = query.query(question, archive, limit=limit)
+        answer = query.query(question, archive, limit=limit + 1)
     except query.UnknownQuestion as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     table = Table(*answer.columns, box=None, header_style="bold")
-    for row in answer.rows:
+    for row in answer.rows[:limit]:
         table.add_row(*("" if value is None else str(value) for value in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    if len(answer.rows) > limit:
+        typer.echo(f"there are more; --limit {10 * limit} shows them", err=True)

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from typer.testing import CliRunner
 
+from consumers.analytics import parquet
 from ops.__main__ import COMMANDS, app
 from ops.local.follow import Follower
 from ops.local.paths import place_for, reachable_by_others, server_account
+from tests.component.consumers import records
+from tests.component.consumers.records import row
 
 
 def _run(*arguments: str) -> str:
@@ -18,12 +20,11 @@ def _run(*arguments: str) -> str:
     return result.output
 
 
-def test_help_lists_each_command_that_is_there_with_a_sentence() -> None:
+def test_help_lists_each_command_with_a_sentence() -> None:
     shown = _run("--help")
-    for name, target in COMMANDS.items():
+    for name in COMMANDS:
         line = [line for line in shown.splitlines() if line.strip("│ ").startswith(f"{name} ")]
-        assert bool(line) == (find_spec(target.partition(":")[0]) is not None), name
-        assert not line or len(line[0].strip("│ ").split()) > 3, name
+        assert len(line[0].strip("│ ").split()) > 3, name
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
@@ -35,6 +36,27 @@ def test_settings_are_shown_with_default_and_meaning() -> None:
     assert "ONEFOLD_INVENTORY_DATABASE_URL = required" in shown
     assert "ONEFOLD_INVENTORY_HOLD_MS = 600000 (demo: 30000" in shown
     assert "ONEFOLD_PAYMENTS" not in shown
+
+
+def test_every_setting_is_shown_and_a_mistyped_process_is_told_the_names() -> None:
+    shown = _run("config")
+    for name in ("STATE_DIR", "CACHE_DIR", "KAFKA_PORT", "POSTGRES_PORT", "OPERATOR_PAYMENTS_TARGET", "OPERATOR_TOKEN"):
+        assert f"  ONEFOLD_{name} = " in shown
+    variables = [line.split(" = ")[0] for line in shown.splitlines() if line.startswith("  ONEFOLD_")]
+    doubled = {name for name in variables if variables.count(name) > 1}
+    assert doubled == {"  ONEFOLD_PROFILE"}
+    wrong = CliRunner().invoke(app, ["config", "warehouse"])
+    assert (wrong.exit_code, "warehouse is none of orders, inventory" in wrong.output) == (2, True)
+
+
+def test_an_archive_that_is_not_there_is_no_empty_answer(tmp_path: Path) -> None:
+    wrong = CliRunner().invoke(app, ["analytics", "orders", "--folder", str(tmp_path / "typo")])
+    assert (wrong.exit_code, "there is no archive" in wrong.output) == (2, True)
+    rows = [row(records.created(f"o{at}"), key=f"o{at}", offset=at) for at in range(3)]
+    parquet.write(tmp_path, rows)
+    ask = ["analytics", "orders", "--folder", str(tmp_path), "--limit"]
+    for limit, more in (("2", True), ("3", False)):
+        assert ("there are more" in CliRunner().invoke(app, [*ask, limit]).output) == more
 
 
 def test_the_command_itself_loads_no_service() -> None:
