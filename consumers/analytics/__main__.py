@@ -1,7 +1,8 @@
 """`python -m consumers.analytics`: wiring only."""
 
-import asyncio
 import sys
+
+import uvloop
 
 from consumers.analytics.config import AnalyticsSettings
 from services.chassis import process
@@ -19,7 +20,7 @@ def main() -> None:
     configure_logging("analytics", settings.log_level)
     from consumers.analytics.archiver import Archiver
 
-    asyncio.run(process.run([Archiver(settings, SystemClock())], settings))
+    uvloop.run(process.run([Archiver(settings, SystemClock())], settings))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ _waiting = gauge("archive_waiting_events", "Events in memory that are not writte
 
 
 class ArchiveMismatch(Exception):
-    """The archive holds more than the topic ever had: it belongs to another Kafka."""
+    """The archive belongs to another Kafka, or holds more than the topic ever had."""
 
 
 class Archiver:
@@ -152,7 +152,8 @@ class Archiver:
             async with asyncio.timeout(_TIMEOUT_S):
                 await self._go_on(kafka, places)
         except BaseException:
-            await kafka.stop()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(kafka.stop(), _TIMEOUT_S)
             raise
         self._kafka = kafka
         self._looked_at = self._clock.now()
@@ -162,9 +163,12 @@ class Archiver:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
         await asyncio.wait_for(admin.start(), _TIMEOUT_S)
         try:
+            cluster = (await admin.describe_cluster())["cluster_id"]
             topics = await admin.describe_topics([f"{self._settings.topic_prefix}{topic}" for topic in TOPICS])
         finally:
             await admin.close()
+        if (other := files.of_cluster(self._settings.folder, cluster)) != cluster:
+            raise ArchiveMismatch(f"{self._settings.folder} is the archive of Kafka {other}, and this is {cluster}")
         for topic in topics:
             if topic["error_code"]:
                 raise for_code(topic["error_code"])(topic["topic"])

@@ -16,6 +16,7 @@ from typing import Final
 
 UNFINISHED: Final = ".unfinished"
 _LOCK: Final = "writer.lock"
+_CLUSTER: Final = "kafka.cluster"
 _NAME: Final = re.compile(
     r"topic=(?P<topic>[^/]+)/day=(?P<day>\d{4}-\d\d-\d\d)/(?P<partition>\d{3,})-(?P<first>\d{20})-(?P<last>\d{20})\.parquet$"
 )
@@ -112,6 +113,17 @@ def writing(folder: Path) -> Iterator[None]:
         for path in folder.glob(f"topic=*/day=*/*{UNFINISHED}"):
             path.unlink()
         yield
+
+
+def of_cluster(folder: Path, cluster: str) -> str:
+    """The id of the Kafka whose events are archived here: from now on `cluster`, if none was before."""
+    path = folder / _CLUSTER
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(path.name + UNFINISHED)
+        unfinished.write_text(cluster)
+        put_in_place(unfinished, path)
+    return path.read_text()
 
 
 def _sync_folder(path: Path) -> None:

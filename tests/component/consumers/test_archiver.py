@@ -181,6 +181,13 @@ async def test_an_archive_of_another_kafka_is_refused(settings: AnalyticsSetting
             await wait_until(lambda: polled(archiver), within=15)
 
 
+async def test_an_archive_of_another_kafka_is_refused_even_if_that_is_longer(settings: AnalyticsSettings) -> None:
+    assert files.of_cluster(settings.folder, "the first one") == "the first one"
+    async with archiving(settings) as archiver:
+        with pytest.raises(ArchiveMismatch, match="is the archive of Kafka the first one"):
+            await wait_until(lambda: polled(archiver), within=15)
+
+
 async def _is_connected(archiver: Archiver) -> bool:
     await polled(archiver)
     return archiver.ready()

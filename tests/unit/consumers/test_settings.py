@@ -33,7 +33,12 @@ def test_production_encrypts_unless_the_server_is_on_the_same_machine() -> None:
 
 def test_consumers_need_no_callers_and_analytics_no_token() -> None:
     assert settings().caller_tokens == {}
-    assert AnalyticsSettings.model_validate({"profile": "production"}).flush_ms == 60_000
+    assert AnalyticsSettings.model_validate({"profile": "production", "folder": "/archive"}).flush_ms == 60_000
+
+
+def test_an_archive_for_ever_does_not_depend_on_where_its_process_starts() -> None:
+    with pytest.raises(ValidationError, match="ONEFOLD_ANALYTICS_FOLDER"):
+        AnalyticsSettings.model_validate({"profile": "production"})
 
 
 def test_a_lease_outlives_reading_the_order_and_sending() -> None:
