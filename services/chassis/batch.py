@@ -30,6 +30,7 @@ _seconds = histogram("batch_flush_seconds", "time of a flush, tries included", [
 _waiting = gauge("batch_waiting_commands", "commands that wait for a flush", ["batcher"])
 _retries = counter("batch_retries_total", "flushes tried again", ["batcher", "cause"])
 
+_SHARE_TO_OVERLAP = 4
 _CANCELLED_IN_A_ROW = 3  # statement time-outs after which the commands run one by one (S-26)
 
 
@@ -45,6 +46,9 @@ class Retry:
 class Batcher(Generic[C, R]):
     """Hands commands to `flush` in batches, one flush at a time, in a task of its own.
 
+    With `flushes` above one, further flushes begin while one is under way, but only when a quarter of a full batch
+    waits: one computes while the other waits for the database, as two processes would, and few callers still share one.
+
     `flush` answers each command in order, by a result or by a DomainError. If it raises, each command runs alone, so
     that only the bad one fails; if the plumbing broke (S-26), the whole batch runs again until its deadlines have
     passed. So a flush must be safe to repeat. A cancelled caller changes nothing for the others: its command is
@@ -58,15 +62,18 @@ class Batcher(Generic[C, R]):
         name: str,
         max_batch: int = 256,
         max_queue: int = 2048,
+        flushes: int = 1,
         retry: Retry | None = None,
     ) -> None:
         self._flush = flush
         self._name = name
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._flushes = flushes
+        self._enough = max(1, max_batch // _SHARE_TO_OVERLAP)
         self._retry = retry or Retry()
         self._queue: deque[_Entry[C, R]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
         self._closed = False
         self._sizes = _sizes.labels(name)
         self._seconds = _seconds.labels(name)
@@ -91,8 +98,8 @@ class Batcher(Generic[C, R]):
     async def close(self) -> None:
         """Take no more commands, finish those that wait."""
         self._closed = True
-        if self._worker is not None:
-            await asyncio.shield(self._worker)
+        while self._workers:
+            await asyncio.wait(self._workers)
 
     def _enqueue(self, commands: Sequence[C], deadline: float | None) -> "list[_Entry[C, R]]":
         if self._closed:
@@ -102,21 +109,27 @@ class Batcher(Generic[C, R]):
         loop = asyncio.get_running_loop()
         entries = [_Entry[C, R](command, loop.create_future(), deadline) for command in commands]
         self._queue.extend(entries)
-        if self._worker is None and entries:
+        if entries and len(self._workers) < self._flushes and self._may_begin(others=len(self._workers)):
             # A context of its own: the flush belongs to no caller's trace.
-            self._worker = loop.create_task(self._work(), name=f"batch-{self._name}", context=Context())
+            self._workers.add(loop.create_task(self._work(), name=f"batch-{self._name}", context=Context()))
         return entries
 
+    def _may_begin(self, others: int) -> bool:
+        """Whether a flush is worth beginning beside `others`: each of those looks again when it ends."""
+        return not others or len(self._queue) >= self._enough
+
     async def _work(self) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
         try:
-            while batch := self._next_batch():
+            while self._may_begin(others=len(self._workers) - 1) and (batch := self._next_batch()):
                 started = perf_counter()
                 await self._run(batch)
                 self._sizes.observe(len(batch))
                 self._seconds.observe(perf_counter() - started)
         finally:
-            self._worker = None
-            if self._queue:  # only if this task was cancelled: nobody may wait for ever
+            self._workers.discard(worker)
+            if self._queue and not self._workers:  # only if this task was cancelled: nobody may wait for ever
                 _settle(self._queue, DependencyUnavailable("the service is shutting down"))
                 self._queue.clear()
 
@@ -180,11 +193,21 @@ class Batcher(Generic[C, R]):
 
 
 def batcher_for(
-    settings: ServiceSettings, flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]], *, name: str
+    settings: ServiceSettings,
+    flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]],
+    *,
+    name: str,
+    flushes: int = 1,
 ) -> Batcher[C, R]:
     """A Batcher with the sizes and the patience of the settings."""
-    retry = Retry(within=timedelta(milliseconds=settings.plumbing_retry_ms))
-    return Batcher(flush, name=name, max_batch=settings.batch_max, max_queue=settings.queue_max, retry=retry)
+    return Batcher(
+        flush,
+        name=name,
+        max_batch=settings.batch_max,
+        max_queue=settings.queue_max,
+        flushes=flushes,
+        retry=Retry(within=timedelta(milliseconds=settings.plumbing_retry_ms)),
+    )
 
 
 class _Entry(Generic[C, R]):

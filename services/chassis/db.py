@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import asyncpg
 from asyncpg.exceptions import UnsupportedClientFeatureError
@@ -35,6 +35,14 @@ _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientEr
 _PLUMBING_CLASSES = ("08", "40", "53", "57", "58")
 _PLUMBING_STATES = ("25006", "55P03")
 _PLUMBING_CODES = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
+
+
+# For the FROM of a statement that writes many rows with foreign keys. Their checks run at the statement's end, and with
+# force_custom_plan (F-57) each would be planned anew, which cost more than the rows. Until the transaction ends plans
+# are kept; without sequential scans they can only be look-ups by the key, however small the tables were at first.
+PLANNED_ONCE: Final = """
+set_config('plan_cache_mode', 'force_generic_plan', true) AS plans, set_config('enable_seqscan', 'off', true) AS scans
+""".strip()
 
 
 class TransactionAborted(Exception):

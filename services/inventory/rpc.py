@@ -19,6 +19,7 @@ from services.inventory.config import InventorySettings
 from services.inventory.store import catalogue, levels
 
 DEFAULT_PAGE = 200
+FLUSHES = 2  # one decides while the other commits; they lock in one order (S-4)
 Command = usecases.Reservation | usecases.Undo
 Answer = domain.Hold | domain.Refused | None
 
@@ -31,7 +32,7 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
         self._settings = settings
         self._clock = clock
         self._reservations: Batcher[Command, Answer] = batcher_for(
-            settings, self._change_reservations, name="reservations"
+            settings, self._change_reservations, name="reservations", flushes=FLUSHES
         )
         self._carts: Batcher[usecases.CheckCart, domain.Cart] = batcher_for(settings, self._check_carts, name="carts")
 

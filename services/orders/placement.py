@@ -19,6 +19,7 @@ from services.orders.usecases.completing import Completer
 from services.orders.usecases.paying import Paying
 from services.orders.usecases.placing import Placed, Placing
 
+FLUSHES: Final = 2  # one decides while the other waits for inventory or for a commit
 _MS: Final = 1000
 
 
@@ -47,7 +48,9 @@ class Placement:
             lease=settings.lease,
         )
         self.paying = Paying(database, payments, clock, settings)
-        self.orders: Batcher[PlaceOrder, Placed] = batcher_for(settings, self.placing.flush, name="create_order")
+        self.orders: Batcher[PlaceOrder, Placed] = batcher_for(
+            settings, self.placing.flush, name="create_order", flushes=FLUSHES
+        )
         self.completer = Completer(
             database,
             self.placing,

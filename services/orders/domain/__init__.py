@@ -37,7 +37,7 @@ from services.orders.domain.policies import (
     Policies,
     StockShortagePolicy,
 )
-from services.orders.domain.record import Record, from_record, to_record
+from services.orders.domain.record import Record, from_record, to_record, to_sparse_record
 from services.orders.domain.saga import advance, apply_fact
 from services.orders.domain.states import (
     TRANSITIONS,
@@ -110,4 +110,5 @@ __all__ = [
     "request_return",
     "tick",
     "to_record",
+    "to_sparse_record",
 ]

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from services.orders.domain.order import Order
+from services.orders.domain.order import Cancellation, Order, Progress
 
 Record = dict[str, Any]
 _PLAIN: Final = frozenset((str, int, bool, type(None)))
@@ -23,6 +23,17 @@ _PLAIN: Final = frozenset((str, int, bool, type(None)))
 def to_record(order: Order) -> Record:
     """Field names to JSON values; nested dataclasses are objects, tuples lists, times ISO 8601."""
     record: Record = _encode(order)
+    return record
+
+
+def to_sparse_record(value: Cancellation | Progress) -> Record:
+    """As to_record, but without what is as it was at first: from_record takes it for the default."""
+    record: Record = {}
+    kind: Any = type(value)
+    for name, default in _defaults(kind):
+        item = getattr(value, name)
+        if item is not default and item != default:
+            record[name] = _encode(item)
     return record
 
 
@@ -35,6 +46,12 @@ def from_record(record: Record) -> Order:
 def _encode(value: Any) -> Any:
     kind: Any = type(value)
     return value if kind in _PLAIN else _encoder(kind)(value)
+
+
+@cache
+def _defaults(of: type[Cancellation] | type[Progress]) -> tuple[tuple[str, Any], ...]:
+    fresh = of()
+    return tuple((field.name, getattr(fresh, field.name)) for field in fields(of))
 
 
 @cache

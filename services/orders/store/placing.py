@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.chassis.db import Transaction
+from services.chassis.db import PLANNED_ONCE, Transaction
 from services.orders.domain import HistoryEntry, Order
 from services.orders.store import rows
 from services.orders.store.rows import Row
@@ -51,7 +51,7 @@ WITH root AS (
 INSERT INTO order_history (order_id, number, from_state, to_state, actor, reason, occurred_at, caused_by, version)
 SELECT order_id, number, from_state, to_state, actor, reason, occurred_at, caused_by, version
   FROM json_to_recordset($3::json) AS h (order_id uuid, number integer, from_state text, to_state text, actor text,
-       reason text, occurred_at timestamptz, caused_by text, version bigint)
+       reason text, occurred_at timestamptz, caused_by text, version bigint), {PLANNED_ONCE}
 """
 
 _FIND_REQUESTS: Final = """
@@ -125,7 +125,6 @@ def line_rows(new: NewOrder) -> list[Row]:
 
 
 def _root(new: NewOrder, now: datetime) -> Row:
-    root, _, _ = rows.root_row(new.order)
     given: dict[str, Any] = {
         "caller": new.caller,
         "request_id": new.request_id,
@@ -144,7 +143,7 @@ def _root(new: NewOrder, now: datetime) -> Row:
         "created_at": now,
         "updated_at": now,
     }
-    return {**root, **given}
+    return {**rows.new_root_row(new.order), **given}
 
 
 def _history(new: NewOrder, now: datetime) -> list[Row]:

@@ -82,6 +82,37 @@ async def test_who_arrives_during_a_flush_forms_the_next_one() -> None:
     assert desk.most_under_way == 1
 
 
+async def test_a_second_flush_begins_beside_the_first_only_for_many() -> None:
+    desk = Desk()
+    batcher = batcher_of(desk, max_batch=8, flushes=2)
+    first = await desk.hold(batcher)
+    (alone,) = await submitted(batcher, 2)
+    assert desk.flushes == [[0]]  # one that waits is no reason
+    (beside,) = await submitted(batcher, 4)
+    await asyncio.sleep(0)
+    assert desk.flushes == [[0], [2, 4]]
+    later = await submitted(batcher, 6, 8, 10)
+    await asyncio.sleep(0)
+    assert desk.most_under_way == 2
+    desk.open.set()
+    assert await asyncio.gather(first, alone, beside, *later) == [0, 4, 8, 12, 16, 20]
+    assert desk.flushes == [[0], [2, 4], [6, 8, 10]]
+    assert desk.most_under_way == 2
+
+
+async def test_closing_waits_for_all_flushes_and_forgets_none_that_waits() -> None:
+    desk = Desk()
+    batcher = batcher_of(desk, max_batch=4, flushes=2)
+    tasks = [await desk.hold(batcher), *await submitted(batcher, 2, 4, 6, 8, 10, 12)]
+    closing = asyncio.create_task(batcher.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    desk.open.set()
+    await closing
+    assert await asyncio.gather(*tasks) == [0, 4, 8, 12, 16, 20, 24]
+    assert sum(map(len, desk.flushes)) == 7
+
+
 async def test_a_refusal_is_the_result_of_its_command_only() -> None:
     batcher = batcher_of(Desk())
     right, wrong = await asyncio.gather(*await submitted(batcher, 2, 3), return_exceptions=True)
