@@ -7,10 +7,12 @@ import pytest
 from onefold.orders.v1 import orders_pb2
 
 from ops.data import make_catalogue
-from ops.demo import catalogue, script
+from ops.demo import _forget, catalogue, script
 from ops.demo.customers import Played
 from ops.demo.finish import disappointments, is_at_rest
 from ops.demo.script import Checkout, Story
+from ops.local.environment import Ports
+from ops.local.stack import Stack
 
 ROWS = catalogue.read()
 
@@ -85,3 +87,14 @@ def test_an_order_may_end_as_its_story_says(
     assert is_at_rest(Played(of(story), "a"), order) is at_rest
     order.cancellation = orders_pb2.CANCELLATION_STATE_REQUESTED
     assert not is_at_rest(Played(of(story), "a"), order)
+
+
+def test_of_a_demo_that_failed_the_logs_stay(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "state", at=Ports.free())
+    (stack.state / "logs").mkdir()
+    (stack.state / "logs" / "orders.log").write_text("why")
+    (stack.state / "kafka" / "data").mkdir(parents=True)
+    _forget(stack, logs_too=False)
+    assert [path.name for path in stack.state.rglob("*")] == ["logs", "orders.log"]
+    _forget(stack, logs_too=True)
+    assert not stack.state.exists()
