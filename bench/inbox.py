@@ -108,26 +108,32 @@ def _record() -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
 
 
 async def _ours(settings: InventorySettings, database: Database, topic: str, seconds: float) -> Sample:
-    """The consumer of the chassis, as every service runs it."""
+    """The consumer of the chassis, as every service runs it; the clock starts when the first batch is done."""
+    applied: list[tuple[float, int]] = []
+
+    async def counted(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
+        applied.append((time.perf_counter(), len(events)))
+        return await apply(tx, events)
+
     reader = Consumer(
         name="bench",
         group=f"bench-{new_id()}",
         topics=[topic],
         database=database,
         settings=settings,
-        handler=apply,
+        handler=counted,
         clock=SystemClock(),
     )
-    try:
-        done = await reader.run_once()  # joins the group before the clock starts, like the others
-        while not done:
-            done = await reader.run_once()
-        counted, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds and (read := await reader.run_once()):
-            counted += read
-    finally:
-        await reader.close()
-    return Sample(done + counted, elapsed * (done + counted) / max(counted, 1))
+    stop = asyncio.Event()
+    running = asyncio.create_task(reader.run(stop))
+    async with asyncio.timeout(60):
+        while not applied:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(seconds)
+    stop.set()
+    await running
+    counts = [count for _, count in applied]
+    return Sample(sum(counts), (applied[-1][0] - applied[0][0]) * sum(counts) / sum(counts[:-1]))
 
 
 async def apply(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:

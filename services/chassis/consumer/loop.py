@@ -5,14 +5,14 @@ Why: whatever happens between the two commits, a batch is delivered again and it
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from services.chassis.clock import Clock
 from services.chassis.config import ServiceSettings
 from services.chassis.consumer import parking
 from services.chassis.consumer.apply import Applier, Handler, TooManyParked
-from services.chassis.consumer.records import read
+from services.chassis.consumer.records import Batch
 from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.telemetry import gauge, get_logger
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _POLL_MS: Final = 500
+_PORTION: Final = 64  # records that are read ahead at once: what the database answers meanwhile waits for no more
+_COMMIT_EVERY_S: Final = 0.1  # while batches follow each other; what a crash repeats, the claims recognise
 _BACK_OFF_S: Final = (0.1, 10.0)
 _KAFKA_TIMEOUT_S: Final = 30.0
 
@@ -70,6 +72,10 @@ class Consumer:
         )
         self._kafka: AIOKafkaConsumer | None = None
         self._in_flight = asyncio.Lock()
+        self._ahead = Batch()
+        self._applied: dict[Any, int] = {}  # offsets that are not committed yet
+        self._committing: asyncio.Task[None] | None = None
+        self._commit_at = 0.0
         self._halted = False
         self._stall_after_s = stall_after_s
         self._watched_at = 0.0
@@ -81,7 +87,7 @@ class Consumer:
         try:
             while not stop.is_set():
                 try:
-                    await self._poll(stop)
+                    await self._poll(reads_ahead=True)
                     back_off = _BACK_OFF_S[0]
                     continue
                 except TooManyParked as error:
@@ -105,7 +111,7 @@ class Consumer:
 
     async def run_once(self) -> int:
         """Poll once and apply what came; returns how many records. Broken plumbing is raised, and comes again."""
-        return await self._poll(None)
+        return await self._poll(reads_ahead=False)
 
     def ready(self) -> bool:
         """Whether it is connected and not halted."""
@@ -113,28 +119,87 @@ class Consumer:
 
     async def close(self) -> None:
         """Leave the group; what was not committed is delivered again."""
+        with contextlib.suppress(Exception):
+            await self._settle()
         kafka, self._kafka = self._kafka, None
         if kafka is not None:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(kafka.stop(), _KAFKA_TIMEOUT_S)
 
-    async def _poll(self, stop: asyncio.Event | None) -> int:
+    async def _poll(self, *, reads_ahead: bool) -> int:
         kafka = self._kafka or await self._connect()
         if asyncio.get_running_loop().time() - self._watched_at >= self._stall_after_s:
             await self._watch(kafka)
-        by_partition = await kafka.getmany(timeout_ms=_POLL_MS, max_records=self._settings.consumer_batch_max)
-        if not by_partition:
-            return 0
+        if room := self._room:
+            wait_ms = 0 if self._ahead.items else _POLL_MS
+            self._take(await kafka.getmany(timeout_ms=wait_ms, max_records=room))
         async with self._in_flight:
-            records = [record for of_partition in by_partition.values() for record in of_partition]
-            try:
-                await self._applier.apply([read(record, self._settings.topic_prefix) for record in records])
-            except BaseException:
-                _rewind(kafka, by_partition)
+            batch, self._ahead = self._ahead, Batch()
+            if not batch.items:
+                return 0
+            await self._apply(kafka, batch, reads_ahead)
+            self._applied |= batch.ends
+            if not self._ahead.items:
+                await self._finish_commit()
+            elif asyncio.get_running_loop().time() >= self._commit_at:
+                await self._finish_commit(waits=False)
+        return len(batch.items)
+
+    async def _apply(self, kafka: "AIOKafkaConsumer", batch: Batch, reads_ahead: bool) -> None:
+        """Apply, and while the database works read what comes next; if it fails, all of it comes again."""
+        applying = asyncio.create_task(self._applier.apply(batch.items))
+        reading = asyncio.create_task(self._read_ahead(kafka, reads_ahead))
+        try:
+            await applying
+        finally:
+            applying.cancel()
+            reading.cancel()  # in a rebalance it would wait for the new owners, and they for the batch under way
+            await asyncio.wait({applying, reading})
+            if applying.cancelled() or applying.exception() is not None:
+                _rewind(kafka, self._ahead.firsts | batch.firsts)
+                self._ahead = Batch()
                 self._behind.clear()  # standing still is our own doing
-                raise
-            await self._commit(kafka, {place: of[-1].offset + 1 for place, of in by_partition.items()})
-        return len(records)
+            if not reading.cancelled():
+                reading.result()
+
+    async def _read_ahead(self, kafka: "AIOKafkaConsumer", wanted: bool) -> None:
+        """What is here already, up to a batch; an error of Kafka's comes again with the next poll."""
+        while wanted and (room := self._room):
+            await asyncio.sleep(0)
+            try:
+                found = await kafka.getmany(timeout_ms=0, max_records=min(room, _PORTION))
+            except Exception as error:
+                if not _is_kafka(error):
+                    raise
+                return
+            if not found:
+                return
+            self._take(found)
+
+    @property
+    def _room(self) -> int:
+        return self._settings.consumer_batch_max - len(self._ahead.items)
+
+    def _take(self, by_partition: Any) -> None:
+        for place, records in by_partition.items():
+            self._ahead.add(place, records, self._settings.topic_prefix)
+
+    async def _settle(self) -> None:
+        """Before partitions are given up: what was applied is committed, and what was read ahead is forgotten."""
+        self._ahead = Batch()
+        await self._finish_commit()
+
+    async def _finish_commit(self, *, waits: bool = True) -> None:
+        """Commit what was applied, after the commit under way, if there is one; without `waits` only begin to."""
+        committing, self._committing = self._committing, None
+        if committing is not None:
+            await committing
+        offsets, self._applied = self._applied, {}
+        if offsets and self._kafka is not None:
+            self._commit_at = asyncio.get_running_loop().time() + _COMMIT_EVERY_S
+            self._committing = asyncio.create_task(self._commit(self._kafka, offsets))
+            if waits:
+                await self._finish_commit()
 
     async def _connect(self) -> "AIOKafkaConsumer":
         from aiokafka import (
@@ -151,7 +216,7 @@ class Consumer:
             isolation_level="read_committed",
             max_poll_records=self._settings.consumer_batch_max,
         )
-        kafka.subscribe(self._topics, listener=FinishFirst(self._in_flight))
+        kafka.subscribe(self._topics, listener=FinishFirst(self._in_flight, self._settle))
         try:
             await asyncio.wait_for(kafka.start(), _KAFKA_TIMEOUT_S)
         except BaseException:
@@ -186,11 +251,11 @@ class Consumer:
         self._watched_at, self._behind = asyncio.get_running_loop().time(), behind
 
 
-def _rewind(kafka: "AIOKafkaConsumer", by_partition: Any) -> None:
+def _rewind(kafka: "AIOKafkaConsumer", offsets: Mapping[Any, int]) -> None:
     """The next poll brings the same records again; partitions that were taken away are somebody else's now."""
-    for place, records in by_partition.items():
+    for place, offset in offsets.items():
         if place in kafka.assignment():
-            kafka.seek(place, records[0].offset)
+            kafka.seek(place, offset)
 
 
 def _is_kafka(error: Exception) -> bool:

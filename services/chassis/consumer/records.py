@@ -3,14 +3,16 @@
 Why: a record whose headers or key cannot be read is parked like any other poison, so it must be describable.
 """
 
+import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from services.chassis.inbox import IncomingEvent
 
+_CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _STORED: Final = ("ce_type", "ce_source", "traceparent")  # as text, which cannot hold NUL (F-32)
 
 
@@ -40,6 +42,21 @@ class Unreadable:
     reason: str
 
 
+class Batch:
+    """Records of one or several polls as events, and where each partition's begin and end."""
+
+    def __init__(self) -> None:
+        self.items: list[IncomingEvent | Unreadable] = []
+        self.firsts: dict[Any, int] = {}
+        self.ends: dict[Any, int] = {}
+
+    def add(self, place: Any, records: Sequence[Record], topic_prefix: str) -> None:
+        """Append records of the partition `place`, which follow those that it holds; at least one."""
+        self.firsts.setdefault(place, records[0].offset)
+        self.ends[place] = records[-1].offset + 1
+        self.items += [read(record, topic_prefix) for record in records]
+
+
 def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
     """The record's event; `topic_prefix` is taken off its topic. Extra headers do not matter."""
     topic = record.topic.removeprefix(topic_prefix)
@@ -49,9 +66,11 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
         headers = {name: value.decode() for name, value in record.headers}
         key = _key(record.key)
         for name in _STORED:
-            if "\0" in headers.get(name, ""):
+            if name in headers and "\0" in headers[name]:
                 raise ValueError(f"{name} contains NUL")
-        event_id = str(uuid.UUID(headers["ce_id"]))
+        event_id = headers["ce_id"]
+        if not _CANONICAL(event_id):
+            event_id = str(uuid.UUID(event_id))
         time = datetime.fromisoformat(headers["ce_time"])
         if time.tzinfo is None:
             raise ValueError("ce_time has no time zone")
@@ -59,7 +78,7 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
             id=event_id,
             type=headers["ce_type"],
             source=headers["ce_source"],
-            time=time.astimezone(UTC),
+            time=time if time.tzinfo is UTC else time.astimezone(UTC),
             key=key,
             topic=topic,
             partition=record.partition,

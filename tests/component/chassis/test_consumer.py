@@ -225,6 +225,36 @@ async def test_a_rebalance_loses_and_repeats_nothing(
         assert await effects(db, key) == [event.id for event in events if event.key == key]
 
 
+@pytest.mark.requirement("S-26")
+async def test_what_was_read_ahead_of_a_batch_that_failed_comes_again(
+    db: Database, settings: ServiceSettings, clock: ManualClock, relay: Relay
+) -> None:
+    failures = 0
+
+    async def handler(tx: Transaction, fresh: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
+        nonlocal failures
+        ahead = {place.partition for place in reader._ahead.firsts}
+        if failures < 3 and ahead - {event.partition for event in fresh}:
+            failures += 1
+            raise ConnectionResetError
+        return await apply(tx, fresh)
+
+    events = [sent(f"order-{number % 40}") for number in range(400)]
+    await publish(db, relay, *events)
+    reader = consumer(db, settings.model_copy(update={"consumer_batch_max": 10}), clock, handler)
+    stop = asyncio.Event()
+    running = asyncio.create_task(reader.run(stop))
+    try:
+        await wait_until(lambda: db.fetchval("SELECT count(*) >= 400 FROM effects"), within=20)
+    finally:
+        stop.set()
+        await running
+    assert failures
+    for key in {event.key for event in events}:
+        assert await effects(db, key) == [event.id for event in events if event.key == key]
+    assert await committed(settings) == len(events)
+
+
 async def test_a_client_that_brings_nothing_although_there_is_something_ends_the_process(
     db: Database, settings: ServiceSettings, clock: ManualClock, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
