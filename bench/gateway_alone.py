@@ -3,15 +3,15 @@
 Why: it is the limit of webhook, for no webhook can be committed faster than it can be taken.
 """
 
-import asyncio
 from collections.abc import Sequence
+
+import uvloop
 
 from gateway.__main__ import HttpServer
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
-from gateway.ingest import ReceivedWebhook, Verdict
+from gateway.ingest import Ingest, ReceivedWebhook, Verdict
 from services.chassis import process
-from services.chassis.batch import Batcher
 from services.chassis.clock import SystemClock
 from services.chassis.config import load
 from services.chassis.errors import DomainError
@@ -28,8 +28,8 @@ async def main() -> None:
 
     gateway = Gateway(
         settings=settings,
-        to_payments=Batcher(take, name="alone_payments"),
-        to_fulfillment=Batcher(take, name="alone_fulfillment"),
+        to_payments=Ingest(take, "alone_payments"),
+        to_fulfillment=Ingest(take, "alone_fulfillment"),
         clock=SystemClock(),
         ready=lambda: True,
     )
@@ -37,4 +37,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 import grpc
 import uvicorn
+import uvloop
 
 from gateway.app import Gateway, build_app
 from gateway.config import GatewaySettings
+from gateway.http import HttpProtocol
 from gateway.ingest import fulfillment_ingest, payments_ingest
 from services.chassis import process
 from services.chassis.clock import SystemClock
@@ -16,7 +18,6 @@ from services.chassis.config import load
 from services.chassis.grpc_client import channel
 from services.chassis.telemetry import configure_logging
 
-_HEADER_BYTES_MAX = 16 * 1024
 _KEEP_ALIVE_SECONDS = 30
 _CONCURRENCY_MAX = 2048
 
@@ -49,7 +50,8 @@ class HttpServer:
             limit_concurrency=_CONCURRENCY_MAX,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=self._settings.grace_ms // 1000,
-            h11_max_incomplete_event_size=_HEADER_BYTES_MAX,
+            http=HttpProtocol,
+            ws="none",
         )
         self._server = server = _Server(config)
         serving = asyncio.create_task(server.serve())
@@ -97,4 +99,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

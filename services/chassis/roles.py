@@ -5,10 +5,11 @@ function.
 """
 
 import argparse
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeVar
+
+import uvloop
 
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigurationError, ServiceSettings, load, service_of
@@ -37,7 +38,7 @@ def main(settings_class: type[S], roles: Mapping[str, Make[S]], *, default: str 
     except ConfigurationError as error:
         parser.exit(2, f"{error}\n")
     configure_logging(service, settings.log_level)
-    asyncio.run(_work(list(roles.values()) if role == ALL else [roles[role]], settings))
+    uvloop.run(_work(list(roles.values()) if role == ALL else [roles[role]], settings))
 
 
 async def _work(chosen: list[Make[S]], settings: S) -> None:

@@ -6,6 +6,7 @@ goes on alone to the provider, because one slow call would hold up the rest (DES
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import cycle
 from typing import TypeVar
 
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
@@ -22,6 +23,7 @@ from services.payments.config import PaymentsSettings
 from services.payments.usecases import attempts, decisions, reading, reconcile, webhooks
 from services.payments.usecases.errors import ProviderUnavailable
 
+_LANES = 2  # batches of webhooks under way at once
 C = TypeVar("C")
 R = TypeVar("R")
 
@@ -38,11 +40,14 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         self._runner = runner
         self._provider = context.provider.name
         self._begins = self._batcher("create_payment", self._begin)
-        self._intake = self._batcher("webhooks", self._ingest)
+        # While one batch is written the next is read; roots are locked in one order, so they never wait for each other.
+        self._intakes = [self._batcher(f"webhooks_{lane}", self._ingest) for lane in range(_LANES)]
+        self._turn = cycle(self._intakes)
 
     async def close(self) -> None:
         """Finish the commands that wait."""
-        await self._intake.close()
+        for intake in self._intakes:
+            await intake.close()
         await self._begins.close()
 
     async def CreatePayment(
@@ -75,7 +80,7 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         """Stores and applies authentic webhooks; answers after the commit."""
         batch = messages.webhooks_of(request, self._context.clock.now())
         results: list[service_pb2.WebhookResult] = []
-        for result in await self._intake.submit_all(batch, deadline=deadline_of(context)):
+        for result in await next(self._turn).submit_all(batch, deadline=deadline_of(context)):
             if isinstance(result, DomainError):
                 raise result
             results.append(messages.result_message(result))
@@ -92,7 +97,7 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         if since >= until:
             raise InvalidField("from", "must be before until")
         try:
-            done = await reconcile.reconcile(self._database, self._context, self._intake.submit_all, since, until)
+            done = await reconcile.reconcile(self._database, self._context, self._intakes[0].submit_all, since, until)
         except (Declined, Retryable, Unknown) as error:
             raise ProviderUnavailable from error
         return service_pb2.ReconcilePaymentsResponse(
