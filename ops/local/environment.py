@@ -28,6 +28,8 @@ PLACES: Final = (
     *("_PORT", "_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP", "_TOPIC_PREFIX", "_STATE_DIR", "_WEBHOOK_URL"),
     *("_SMTP_HOST", "_SMTP_FOLDER", "_ANALYTICS_FOLDER"),
 )
+# What says that a command is about another Onefold than the local stack.
+ELSEWHERE: Final = ("_TARGET", "_DATABASE_URL", "_KAFKA_BOOTSTRAP")
 # The short names of a provider's secrets, which count for whoever has said that the provider is the real one.
 SHORT_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "ONEFOLD_PAYMENTS_STRIPE_API_BASE": {
@@ -153,10 +155,16 @@ def keep(state: Path, variables: Mapping[str, str]) -> IO[str]:
 
 
 def current(state: Path | None = None) -> dict[str, str]:
-    """The environment for a command that works on a stack: the running local one's, where ours says nothing else."""
+    """The environment for a command that works on a stack: the running local one's, and what ours says besides.
+
+    Who names a database, a Kafka or a service means those, and nothing of the local stack: half of each is neither.
+    """
     path = (state or paths.state_folder()) / FILE
-    stored: dict[str, str] = json.loads(path.read_text()) if _is_held(path) else {}
-    return stored | own()
+    told = own()
+    if any(name.endswith(ELSEWHERE) for name in told) or not _is_held(path):
+        return told
+    stored: dict[str, str] = json.loads(path.read_text())
+    return stored | told
 
 
 def own() -> dict[str, str]:

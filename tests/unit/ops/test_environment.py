@@ -96,6 +96,9 @@ def test_commands_find_the_running_stack_and_what_we_set_beats_it(
     assert current(tmp_path)["ONEFOLD_PROFILE"] == "demo"
     assert current(tmp_path)["ONEFOLD_ORDERS_PORT"] == "2"
     assert (tmp_path / "environment.json").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("ONEFOLD_PAYMENTS_DATABASE_URL", "postgresql://production")
+    assert "ONEFOLD_PROFILE" not in current(tmp_path), "what is half of another Onefold is not mixed with this one"
+    monkeypatch.delenv("ONEFOLD_PAYMENTS_DATABASE_URL")
     held.close()
     assert "ONEFOLD_PROFILE" not in current(tmp_path), "a stack that has ended tells nobody where things are"
 
