@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ops.audit import audit
+from ops.audit import audit, run
+from ops.audit.kafka import Topics, read_topics
 from ops.audit.law import LAWS
 from ops.audit.run import audit as look_until_clean
 from ops.audit.run import look
@@ -18,6 +21,10 @@ from tests.component.consumers import records
 from tests.component.consumers.records import produce, record
 
 pytestmark = pytest.mark.requirement("R-6.4")
+OPEN = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
 
 
 def typed(*arguments: str) -> Result:
@@ -78,3 +85,20 @@ async def test_a_window_leaves_out_what_is_older(
         return sum(map(len, sources.topics.events.values()))
 
     assert [await events(each) for each in (None, timedelta(hours=1), timedelta(microseconds=1))] == [20, 20, 0]
+
+
+async def test_no_transaction_is_open_while_kafka_is_read(
+    database: Callable[[str], Access], kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = database("inventory").serving
+    open_ones: list[int] = []
+
+    async def counted(*arguments: Any) -> Topics:
+        connection = await asyncpg.connect(address)
+        open_ones.append(await connection.fetchval(OPEN))
+        await connection.close()
+        return await read_topics(*arguments)
+
+    monkeypatch.setattr(run, "read_topics", counted)
+    await look(Places({"inventory": address}, kafka=kafka_bootstrap, topic_prefix=topic_prefix))
+    assert open_ones == [0]
