@@ -66,6 +66,7 @@ class Claim:
     fence: int
     answer: bytes | None = None
     retry_after: timedelta = timedelta()
+    age: timedelta = timedelta()  # since the first claim; known to who takes over
 
     @property
     def key(self) -> Key:
@@ -212,7 +213,7 @@ def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase
 def _taken(row: Any) -> Claim:
     names = ("caller", "method", "request_id", "body_hash", "subject", "body", "holder")
     request = Request(**{name: row[name] for name in names})
-    return Claim(request, ClaimOutcome.RESUMED, row["subject"], row["phase"], row["fence"])
+    return Claim(request, ClaimOutcome.RESUMED, row["subject"], row["phase"], row["fence"], age=row["age"])
 
 
 # DO UPDATE and not DO NOTHING: it waits for a rival's commit and then returns the rival's row (F-26).
@@ -274,7 +275,8 @@ UPDATE idempotency_keys k
    SET fence = k.fence + 1, holder = $4, lease_until = clock_timestamp() + $5, updated_at = clock_timestamp()
   FROM late
  WHERE (k.caller, k.method, k.request_id) = (late.caller, late.method, late.request_id)
-RETURNING k.caller, k.method, k.request_id, k.body_hash, k.subject, k.body, k.phase, k.fence, k.holder, k.created_at
+RETURNING k.caller, k.method, k.request_id, k.body_hash, k.subject, k.body, k.phase, k.fence, k.holder, k.created_at,
+          clock_timestamp() - k.created_at AS age
 """
 
 _PURGE = """

@@ -59,8 +59,14 @@ class OrdersSettings(ServiceSettings):
     placing_tries_max: int = Field(
         default=10, ge=1, description="take-overs of an unfinished CreateOrder before it is undone (S-6)"
     )
+    placing_abandon_after_ms: int = Field(
+        default=60 * 60_000, ge=0, description="age below which no unfinished CreateOrder is undone, whatever its tries"
+    )
     completer_batch_max: int = Field(default=64, ge=1, le=256, description="unfinished requests per run of the job")
     deadlines_batch_max: int = Field(default=256, ge=1, le=1024, description="orders per run of the deadlines job")
+    deadline_retry_ms: int = Field(
+        default=15 * 60_000, ge=1, description="how long an order is put off whose deadline could not be kept"
+    )
     purge_batch_max: int = Field(default=1_000, ge=1, description="finished request ids deleted per run (S-5)")
     watchers_max: int = Field(default=1_000, ge=1, description="most streams of WatchOrder per process")
     watch_poll_ms: int = by_profile(

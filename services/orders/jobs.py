@@ -3,17 +3,19 @@
 Why: what nobody asks for any more must still come to an end.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from services.chassis import idempotency
 from services.chassis.clock import Clock
-from services.chassis.db import Database, is_broken_plumbing
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.incidents import Incident, open_incidents
 from services.chassis.jobs import Job
 from services.chassis.partitions import keep_partitions
 from services.chassis.telemetry import get_logger
 from services.orders.config import OrdersSettings
-from services.orders.store import reading
+from services.orders.store import reading, roots
+from services.orders.store.reading import Due
 from services.orders.usecases.completing import Completer
 from services.orders.usecases.deadlines import tick_orders
 from services.orders.usecases.facts import CONSUMER
@@ -56,20 +58,26 @@ class OrdersJobs:
             return 0
         return await self._tick(due, now)
 
-    async def _tick(self, due: list[tuple[str, int]], now: datetime) -> int:
-        """All in one transaction, or one by one where one of them fails the others; that one is an incident."""
+    async def _tick(self, due: Sequence[Due], now: datetime) -> int:
+        """All in one transaction, or one by one where one of them fails the others.
+
+        That one is an incident and is tried again later: it must not stand before others that are due.
+        """
         try:
             return await self._database.run(lambda tx: tick_orders(tx, due, now, self._settings.policies))
         except Exception as error:
             if is_broken_plumbing(error):
                 raise
             if len(due) == 1:
-                order_id, _ = due[0]
-                log.exception("deadline_failed", order_id=order_id)
-                failed = Incident("deadline_failed", order_id, now, order_id=order_id)
-                await self._database.run(lambda tx: open_incidents(tx, [failed]))
+                log.exception("deadline_failed", order_id=due[0].order_id)
+                await self._database.run(lambda tx: self._put_off(tx, due[0].order_id, now))
                 return 0
         return sum([await self._tick([each], now) for each in due])
+
+    async def _put_off(self, tx: Transaction, order_id: str, now: datetime) -> None:
+        later = now + timedelta(milliseconds=self._settings.deadline_retry_ms)
+        await roots.postpone(tx, order_id, now, later)
+        await open_incidents(tx, [Incident("deadline_failed", order_id, now, order_id=order_id)])
 
     async def purge(self) -> int:
         """Delete request ids that ended a day ago; the order itself knows its request for ever (S-5)."""

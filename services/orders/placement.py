@@ -3,6 +3,7 @@
 Why: the door for calls and the completer must go exactly the same way.
 """
 
+from datetime import timedelta
 from typing import Final, Self
 
 import grpc.aio
@@ -59,6 +60,7 @@ class Placement:
             command_of=resumed_command_of,
             lease=settings.lease,
             tries_max=settings.placing_tries_max,
+            abandon_after=timedelta(milliseconds=settings.placing_abandon_after_ms),
             batch_max=settings.completer_batch_max,
         )
 

@@ -14,7 +14,7 @@ from services.orders.domain.facts import Fact
 from services.orders.domain.money import money
 from services.orders.domain.order import Cancellation, Order, Return, Units
 from services.orders.domain.policies import Policies
-from services.orders.domain.states import CancellationReason, CancellationState, OrderState, ReturnState
+from services.orders.domain.states import CancellationReason, CancellationState, OrderState, ReturnState, StockState
 from services.orders.domain.units import minus, plus, returnable
 
 LIVE = frozenset({OrderState.PENDING, OrderState.CONFIRMED, OrderState.PROCESSING, OrderState.SHIPPED})
@@ -98,10 +98,15 @@ def request_return(order: Order, return_id: str, lines: Units) -> Advanced | Ref
     return _numbered(order, Advanced(order_asked, (events.ReturnRequested(return_id, lines),)))
 
 
-def due_at(order: Order, policies: Policies) -> datetime | None:
-    """When time next asks something of this order; None when it never does."""
-    times = [order.progress.backorder_until] if order.state is OrderState.CONFIRMED else []
+def due_at(order: Order, policies: Policies, after: datetime | None = None) -> datetime | None:
+    """When time next asks something of this order; None when it never does.
+
+    With `after`, only what comes later: what was due by then had its say, and must not hide what is still to come.
+    """
+    times: list[datetime | None] = []
     cancellation = order.cancellation
+    if order.stock is StockState.UNAVAILABLE and cancellation.state is CancellationState.NONE:
+        times.extend([order.progress.backorder_until] if order.state is OrderState.CONFIRMED else [])
     if order.state is OrderState.PENDING and cancellation.state is CancellationState.NONE:
         times.append(order.payable_until)
     open_question = cancellation.state in (CancellationState.PROPOSED, CancellationState.REQUESTED)
@@ -109,7 +114,7 @@ def due_at(order: Order, policies: Policies) -> datetime | None:
         times.append(cancellation.asked_at + policies.cancellation_alarm)
     if order.state in saga.ENDED and order.progress.ended_at is not None and policies.archive_after is not None:
         times.append(order.progress.ended_at + policies.archive_after)
-    return min((time for time in times if time is not None), default=None)
+    return min((time for time in times if time is not None and (after is None or time > after)), default=None)
 
 
 def _go_on(order: Order, begun: Advanced, now: datetime, policies: Policies) -> Advanced:
@@ -125,8 +130,8 @@ def _expired(order: Order) -> bool:
 
 
 def _stronger(order: Order, reason: CancellationReason, actor: str) -> Order:
-    """A person's wish replaces EXPIRED, so that money which comes late is given back."""
-    if order.cancellation.reason is not CancellationReason.EXPIRED:
+    """A person's wish, and nothing else, replaces EXPIRED, so that money which comes late is given back (S-8)."""
+    if order.cancellation.reason is not CancellationReason.EXPIRED or reason not in cancelling.REQUESTED_BY_PEOPLE:
         return order
     return replace(order, cancellation=replace(order.cancellation, reason=reason, actor=actor))
 

@@ -54,7 +54,7 @@ SELECT {_SHOWN} FROM orders o
 
 # Whatever topic a key is parked in: what waits there may be the money that the deadline has waited for (S-27).
 _DUE: Final = """
-SELECT order_id::text AS order_id, version FROM orders o
+SELECT order_id::text AS order_id, version, due_at FROM orders o
  WHERE due_at <= $1
    AND NOT EXISTS (SELECT 1 FROM parked_keys p WHERE p.consumer = $2 AND p.key = o.order_id::text)
  ORDER BY due_at LIMIT $3
@@ -90,6 +90,15 @@ class Wanted:
     states: Sequence[str] = ()
     created_from: datetime | None = None
     created_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An order of which time asks something, as it was when it was picked."""
+
+    order_id: str
+    version: int
+    due_at: datetime
 
 
 async def read(db: Database | Transaction, order_ids: Sequence[str], *, history: bool = False) -> dict[str, OrderView]:
@@ -128,9 +137,9 @@ async def versions(db: Database, order_ids: Sequence[str]) -> dict[str, int]:
     return {row["order_id"]: row["version"] for row in await db.fetch(_VERSIONS, order_ids)}
 
 
-async def due(db: Database, now: datetime, consumer: str, limit: int) -> list[tuple[str, int]]:
-    """Orders of which time asks something, longest due first, as (id, version); takes no lock, skips parked keys."""
-    return [(row["order_id"], row["version"]) for row in await db.fetch(_DUE, now, consumer, limit)]
+async def due(db: Database, now: datetime, consumer: str, limit: int) -> list[Due]:
+    """Orders of which time asks something, longest due first; takes no lock, skips parked keys."""
+    return [Due(**row) for row in await db.fetch(_DUE, now, consumer, limit)]
 
 
 def _view(row: Any) -> OrderView:

@@ -86,6 +86,8 @@ _OWNERS: Final = """
 SELECT provider_object_id, order_id::text AS order_id FROM order_payments WHERE provider_object_id = ANY($1::text[])
 """
 
+_POSTPONE: Final = "UPDATE orders SET due_at = $3 WHERE order_id = $1::uuid AND due_at <= $2"
+
 _MERGE_METADATA: Final = """
 UPDATE orders SET metadata = metadata || $2::jsonb, version = version + 1, updated_at = $3
  WHERE order_id = $1::uuid AND (SELECT count(*) FROM jsonb_object_keys(metadata || $2::jsonb)) <= $4
@@ -159,6 +161,11 @@ async def add_objects(tx: Transaction, orders: Mapping[str, str], now: datetime)
         return {}
     await tx.execute(_ADD_OBJECTS, list(orders), list(orders.values()), now)
     return {row["provider_object_id"]: row["order_id"] for row in await tx.fetch(_OWNERS, list(orders))}
+
+
+async def postpone(tx: Transaction, order_id: str, now: datetime, until: datetime) -> None:
+    """What is due by `now` is not asked again before `until`."""
+    await tx.execute(_POSTPONE, order_id, now, until)
 
 
 async def merge_metadata(

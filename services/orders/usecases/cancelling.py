@@ -59,9 +59,8 @@ async def _decide(
         if isinstance(decided, Refusal):
             results.append(refused(decided.reason, decided.message))
             continue
-        if command.note and decided.order.version != order.version:
-            decisions.set_note(command.order_id, command.note)
-        decisions.take(command.order_id, decided, caused_by=command.caused_by)
+        note = command.note if decided.order.version != order.version else ""
+        decisions.take(command.order_id, decided, caused_by=command.caused_by, note=note)
         results.append(None)
     await decisions.store(tx)
     return results

@@ -4,7 +4,7 @@ Why: a caller who got no answer may never come back; the order is completed, or 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from services.chassis import idempotency
@@ -14,9 +14,9 @@ from services.chassis.idempotency import FAILED, Claim, Request, Step
 from services.chassis.telemetry import get_logger
 from services.orders.partners import Inventory
 from services.orders.usecases.commands import PlaceOrder
-from services.orders.usecases.errors import PlacingAbandoned
+from services.orders.usecases.errors import FINAL, PlacingAbandoned
 from services.orders.usecases.paying import Paying
-from services.orders.usecases.placing import CLAIMED, METHOD, PHASES, Placed, Placing, Standing
+from services.orders.usecases.placing import CLAIMED, METHOD, MOST_RESERVATIONS, PHASES, Placed, Placing, Standing
 
 log = get_logger(__name__)
 
@@ -34,6 +34,7 @@ class Completer:
         command_of: Callable[[Request], PlaceOrder],
         lease: timedelta,
         tries_max: int,
+        abandon_after: timedelta,
         batch_max: int,
     ) -> None:
         self._database = database
@@ -43,6 +44,7 @@ class Completer:
         self._command_of = command_of
         self._lease = lease
         self._tries_max = tries_max
+        self._abandon_after = abandon_after
         self._batch_max = batch_max
 
     async def run_once(self) -> int:
@@ -50,23 +52,28 @@ class Completer:
         taken = await self._database.run(
             lambda tx: idempotency.take_over(tx, METHOD, PHASES, self._batch_max, lease=self._lease)
         )
-        hopeless = [claim for claim in taken if claim.phase == CLAIMED and claim.fence > self._tries_max]
-        ended = await self._undo(hopeless) + await self._go_on([claim for claim in taken if claim not in hopeless])
+        hopeless = [claim for claim in taken if self._is_hopeless(claim)]
+        ended = await self._each(self._complete, [claim for claim in taken if claim not in hopeless])
+        ended += await self._each(self._undo, hopeless)
         if taken:
             log.info("requests_completed", taken=len(taken), ended=ended)
         return ended
 
-    async def _go_on(self, claims: Sequence[Claim]) -> int:
-        """Together, or one by one where one of them fails the others; that one is undone after its last try."""
+    def _is_hopeless(self, claim: Claim) -> bool:
+        """Many tries alone do not say so: while inventory is away, they are spent within a minute."""
+        return claim.phase == CLAIMED and claim.fence > self._tries_max and claim.age >= self._abandon_after
+
+    async def _each(self, end: Callable[[Sequence[Claim]], Awaitable[int]], claims: Sequence[Claim]) -> int:
+        """Together, or one by one where one of them fails the others; that one waits for its next lease."""
         try:
-            return await self._complete(claims)
+            return await end(claims)
         except Exception as error:
             if is_broken_plumbing(error) or not claims:
                 raise
             if len(claims) == 1:
                 log.exception("request_not_completed", order_id=claims[0].subject)
                 return 0
-        return sum([await self._go_on([claim]) for claim in claims])
+        return sum([await self._each(end, [claim]) for claim in claims])
 
     async def _complete(self, claims: Sequence[Claim]) -> int:
         """Phase 2 again, then 3, then 4; what cannot go on now waits for its next lease."""
@@ -74,28 +81,43 @@ class Completer:
         results = await self._placing.finish(standings) if standings else []
         placed = [result for result in results if isinstance(result, Placed)]
         refused = sum(isinstance(r, DomainError) and not isinstance(r, DependencyUnavailable) for r in results)
-        paid = await asyncio.gather(*(self._pay(each) for each in placed))
-        return refused + sum(paid)
+        paid = await asyncio.gather(*(self._pay(each) for each in placed), return_exceptions=True)
+        for error in paid:
+            if isinstance(error, BaseException) and is_broken_plumbing(error):
+                raise error
+        return refused + sum(each is True for each in paid)
 
     async def _pay(self, placed: Placed) -> bool:
+        """Whether the request came to an end; what is refused for good is stored, anything else is tried again."""
         try:
             await self._paying.finish(placed)
         except DependencyUnavailable:
             return False
-        except DomainError as error:  # payments' refusal, which is stored
+        except DomainError as error:
             log.warning("payment_refused", order_id=placed.order_id, reason=error.reason)
+            return error.code in FINAL
+        except Exception as error:
+            log.exception("request_not_completed", order_id=placed.order_id)
+            if is_broken_plumbing(error):
+                raise
+            return False
         return True
 
     async def _undo(self, claims: Sequence[Claim]) -> int:
         """Leave tombstones for every number that could still be under way, then the refusal.
 
-        Each try that found a tombstone took one more number, and tombstones are left by tries beyond the limit only.
+        Each try that found a tombstone took one more number, and tombstones are left by tries beyond the limit only;
+        none takes more numbers than one call tries, however long inventory was away.
         """
         if not claims:
             return 0
         try:
             await self._inventory.undo(
-                [(claim.subject, number) for claim in claims for number in range(1, claim.fence - self._tries_max + 1)]
+                [
+                    (claim.subject, number)
+                    for claim in claims
+                    for number in range(1, min(claim.fence - self._tries_max, MOST_RESERVATIONS) + 1)
+                ]
             )
         except DependencyUnavailable:
             return 0

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from services.chassis import incidents, outbox
 from services.chassis.db import Transaction
-from services.orders.domain import Advanced, CancellationState, HistoryEntry, Order, Policies, due_at
+from services.orders.domain import Advanced, CancellationState, HistoryEntry, Order, OrderState, Policies, due_at
 from services.orders.published import message_of
 from services.orders.store import roots
 from services.orders.store.roots import Change, Root
@@ -41,12 +41,21 @@ class Decisions:
         work = self._work.get(order_id)
         return work.after if work else None
 
-    def take(self, order_id: str, advanced: Advanced, *, caused_by: str, fact_at: datetime | None = None) -> None:
-        """Make a decision the order's; `caused_by` is empty for time, `fact_at` is when its fact became true."""
+    def take(
+        self, order_id: str, advanced: Advanced, *, caused_by: str, fact_at: datetime | None = None, note: str = ""
+    ) -> None:
+        """Make a decision the order's; `caused_by` is empty for time, `fact_at` is when its fact became true.
+
+        `note` says why the cancellation is wanted; the history tells it when that cancellation ends the order.
+        """
         work = self._work[order_id]
         before, work.after = work.after, advanced.order
+        if note or before.cancellation.number != advanced.order.cancellation.number:
+            work.note = note
         for entry in advanced.history:
             work.history.append((_with_note(entry, work), caused_by, advanced.order.version))
+        if advanced.order.cancellation.state is CancellationState.NONE:
+            work.note = ""
         for event in advanced.events:
             message = message_of(event, order_id, advanced.order.version, self.now, caused_by)
             self._events.append(outbox.outgoing(message, key=order_id, now=self.now))
@@ -61,12 +70,8 @@ class Decisions:
                     work.seen[parcel.shipment_id] = fact_at
 
     def ticked(self, order_id: str) -> None:
-        """Time has had its say: a deadline that is still in the past will move nothing until something else does."""
+        """Time has had its say: what is still due moves nothing until something else does; later times remain."""
         self._work[order_id].ticked = True
-
-    def set_note(self, order_id: str, note: str) -> None:
-        """Why the cancellation is wanted, for the history."""
-        self._work[order_id].note = note
 
     def open_incident(self, kind: str, subject: str, order_id: str, details: Mapping[str, object]) -> None:
         """Show something to a person."""
@@ -84,14 +89,13 @@ class Decisions:
         await incidents.open_incidents(tx, self._incidents)
 
     def _change(self, work: _Work) -> Change:
-        due = due_at(work.after, self.policies)
-        if work.ticked and due is not None and due <= self.now:
-            due = None
+        due = due_at(work.after, self.policies, self.now if work.ticked else None)
         return Change(work.before, work.after, work.note, due, work.history, work.seen)
 
 
 def _with_note(entry: HistoryEntry, work: _Work) -> HistoryEntry:
-    """What ends a cancellation says what its asker noted."""
-    if not work.note or work.after.cancellation.state is not CancellationState.DONE:
+    """The entry that ends the order by a cancellation says what its asker noted."""
+    ends = entry.to_state in (OrderState.CANCELLED, OrderState.REFUNDED)
+    if not work.note or not ends or work.after.cancellation.state is not CancellationState.DONE:
         return entry
     return replace(entry, reason=f"{entry.reason}: {work.note}")

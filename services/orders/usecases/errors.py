@@ -3,7 +3,12 @@
 Why: each has one reason and one sentence, whichever door shows it.
 """
 
+from typing import Final
+
 from services.chassis.errors import Code, DomainError, NotFound, Overloaded, Refused
+
+FINAL: Final = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.NOT_FOUND})
+"""What a partner refuses so, it refuses for ever: the request ends. Anything else may be tried again."""
 
 
 class OrderNotFound(NotFound):
@@ -16,6 +21,12 @@ class PlacingAbandoned(Refused):
     """The order could not be placed in time and nothing of it is left; send it again under a new request id."""
 
     reason = "PLACING_ABANDONED"
+
+
+class NotPayable(Refused):
+    """The order cannot be paid: {why}"""
+
+    reason = "NOT_PAYABLE"
 
 
 class TooManyKeys(DomainError):

@@ -11,7 +11,7 @@ from services.chassis import idempotency
 from services.chassis.batch import Batcher, batcher_for
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import DomainError, Refused
+from services.chassis.errors import DomainError, InvalidField, Refused
 from services.chassis.idempotency import DONE, FAILED, Claim, Step
 from services.orders.config import OrdersSettings
 from services.orders.domain import CancellationReason
@@ -20,7 +20,7 @@ from services.orders.store import reading, roots
 from services.orders.store.reading import OrderView
 from services.orders.usecases.cancelling import cancel_orders
 from services.orders.usecases.commands import CancelOrder, PaymentOrder, PaymentWay
-from services.orders.usecases.errors import OrderNotFound
+from services.orders.usecases.errors import FINAL, NotPayable, OrderNotFound
 from services.orders.usecases.placing import DEFERRED, PLACED, Placed
 
 NOTHING_TO_BEGIN: Final = ("PAYABLE_CLOSED", "ALREADY_PAID")
@@ -31,7 +31,7 @@ class _Answer:
     claim: Claim
     order_id: str
     object_id: str = ""
-    refusal: Refused | None = None
+    refusal: DomainError | None = None
 
 
 class Paying:
@@ -63,8 +63,10 @@ class Paying:
             return view, None
         try:
             way = await self._payments.create(payment_order(view))
-        except Refused as refusal:
-            return await self._refused(placed.claim, view, refusal), None
+        except DomainError as refusal:
+            if refusal.code not in FINAL:
+                raise
+            return await self._refused(placed.claim, _restated(refusal)), None
         await self._answers.submit(_Answer(placed.claim, placed.order_id, way.provider_object_id))
         objects = [way.provider_object_id] if way.provider_object_id else []
         others = [each for each in view.object_ids if each not in objects]
@@ -82,7 +84,7 @@ class Paying:
         """Take no more answers, store those that wait."""
         await self._answers.close()
 
-    async def _refused(self, claim: Claim, view: OrderView, refusal: Refused) -> OrderView:
+    async def _refused(self, claim: Claim, refusal: DomainError) -> OrderView:
         """Closed or paid: the order is as it is. Any other refusal is final: the order is undone, the caller told."""
         if refusal.reason in NOTHING_TO_BEGIN:
             await self._answers.submit(_Answer(claim, claim.subject))
@@ -131,6 +133,14 @@ def _step(answer: _Answer) -> Step:
     if answer.refusal is not None:
         return Step(claim.key, claim.fence, PLACED, FAILED, idempotency.failure(answer.refusal))
     return Step(claim.key, claim.fence, PLACED, DONE, answer.order_id.encode())
+
+
+def _restated(refusal: DomainError) -> DomainError:
+    """Payments' words as our caller can understand them: its fields are not theirs (F-12)."""
+    if isinstance(refusal, Refused):
+        return refusal
+    wrong = refusal.violations if isinstance(refusal, InvalidField) else ()
+    return NotPayable(why="; ".join(description for _, description in wrong) or refusal.message)
 
 
 def _undo(answer: _Answer) -> CancelOrder:

@@ -12,7 +12,7 @@ from typing import Final
 from services.chassis import idempotency, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import Code, DependencyUnavailable, DomainError, LostRace, RequestIdReused
+from services.chassis.errors import DependencyUnavailable, DomainError, LostRace, RequestIdReused
 from services.chassis.idempotency import DONE, FAILED, Claim, ClaimOutcome, Request, Step
 from services.chassis.ids import new_order_number
 from services.orders import domain
@@ -24,14 +24,14 @@ from services.orders.store import placing as store
 from services.orders.store.placing import NewOrder
 from services.orders.store.reading import OrderView
 from services.orders.usecases.commands import HeldLine, PlaceOrder
+from services.orders.usecases.errors import FINAL
 
 METHOD: Final = "CreateOrder"
 CLAIMED: Final = "CLAIMED"  # nothing is known to be held
 PLACED: Final = "PLACED"  # the order exists; its payment is still to be begun
 PHASES: Final = (CLAIMED, PLACED)
 DEFERRED: Final = "DEFERRED"
-_MOST_RESERVATIONS: Final = 16
-_FINAL: Final = (Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+MOST_RESERVATIONS: Final = 16
 
 Decided = tuple[NewOrder, list[outbox.OutgoingEvent]]
 
@@ -130,7 +130,7 @@ class Placing:
         """Phase 2: one call for all. A tombstone is in the way of a number: the next one is taken (S-6)."""
         results: dict[int, Held | NotHeld] = {}
         waiting = list(enumerate(standings))
-        for number in range(1, _MOST_RESERVATIONS + 1):
+        for number in range(1, MOST_RESERVATIONS + 1):
             if not waiting:
                 break
             wanted = [Reservation(each.command, each.order_id, number) for _, each in waiting]
@@ -256,7 +256,7 @@ def _step(result: Held | NotHeld, new: Decided | None) -> Step:
     """The key's next phase. Only what the caller must change is final; everything else may be tried again."""
     claim = result.standing.claim
     if isinstance(result, NotHeld):
-        if result.error.code in _FINAL:
+        if result.error.code in FINAL:
             return Step(claim.key, claim.fence, CLAIMED, FAILED, idempotency.failure(result.error))
         return Step(claim.key, claim.fence, CLAIMED, CLAIMED)
     if new is not None and (new[0].payment_flow == DEFERRED or new[0].order.total_minor == 0):

@@ -1,10 +1,13 @@
 """A try dies between two phases: the order is completed, or nothing of it is left (SAGA 3)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
-from services.chassis.errors import DependencyUnavailable, LostRace
+from services.chassis.errors import DependencyUnavailable, Internal, LostRace
+from services.orders.partners import Inventory
 from services.orders.usecases.placing import Held, Placed, Standing
 from tests.component.orders.shop import Shop, command, refusal, wanted
 
@@ -102,13 +105,22 @@ async def test_a_lapsed_hold_whose_units_are_gone_ends_the_request(shop: Shop) -
     assert (await shop.count("orders"), await shop.open_holds()) == (1, 1)
 
 
+async def made_hopeless(shop: Shop) -> None:
+    """As if the last try had died long after the first."""
+    await shop.database.fetch(
+        "UPDATE idempotency_keys SET fence = $1, created_at = created_at - $2::interval",
+        shop.settings.placing_tries_max,
+        timedelta(milliseconds=shop.settings.placing_abandon_after_ms),
+    )
+    await shop.let_leases_end()
+
+
 @pytest.mark.requirement("S-6")
 async def test_what_cannot_be_completed_is_undone_with_a_tombstone(shop: Shop) -> None:
     await shop.stocked("MUG", 2)
     standing = await claimed(shop, MUG=2)
     paused = standing  # its reserve is still under way
-    await shop.database.fetch("UPDATE idempotency_keys SET fence = $1", shop.settings.placing_tries_max)
-    await shop.let_leases_end()
+    await made_hopeless(shop)
 
     assert await shop.jobs.complete() == 1
     await reserved_late(shop, paused)
@@ -130,8 +142,7 @@ async def reserved_late(shop: Shop, standing: Standing) -> None:
 async def test_a_hold_that_was_reserved_is_given_back_when_the_request_is_given_up(shop: Shop) -> None:
     await shop.stocked("MUG", 2)
     await reserved(shop, await claimed(shop, MUG=2))
-    await shop.database.fetch("UPDATE idempotency_keys SET fence = $1", shop.settings.placing_tries_max)
-    await shop.let_leases_end()
+    await made_hopeless(shop)
     assert await shop.jobs.complete() == 1
     assert (await shop.available("MUG"), await shop.open_holds()) == (2, 0)
 
@@ -160,11 +171,55 @@ async def test_inventory_away_is_unavailable_and_the_same_request_works_later(sh
     assert await shop.count("orders") == 1
 
 
+@pytest.mark.requirement("S-6", "R-2.13")
+async def test_an_outage_of_inventory_refuses_nothing_for_good(shop: Shop) -> None:
+    """Every retry and every run of the completer is one more try; the caller was told that it may repeat."""
+    await shop.stocked("MUG", 5)
+    placing = shop.placement.placing
+    inventory, placing._inventory = placing._inventory, Away()  # type: ignore[assignment]
+    assert isinstance(await refusal(shop.create(wanted("r", MUG=1))), DependencyUnavailable)
+    for _ in range(shop.settings.placing_tries_max + 2):
+        await shop.let_leases_end()
+        assert await shop.jobs.complete() == 0
+    placing._inventory = inventory
+    await shop.let_leases_end()
+    assert await shop.jobs.complete() == 1
+    assert (await shop.phases(), await shop.count("orders")) == (["DONE"], 1)
+
+
 class Away:
     """Inventory, when the network is down."""
 
     async def reserve(self, _: object) -> None:
         raise DependencyUnavailable("inventory is away")
+
+
+@pytest.mark.requirement("S-6")
+async def test_a_request_that_cannot_be_undone_holds_up_no_other(shop: Shop) -> None:
+    await shop.stocked("MUG", 5)
+    stuck = await claimed(shop, "stuck", MUG=1)
+    await claimed(shop, "undone", MUG=1)
+    await made_hopeless(shop)
+    await claimed(shop, "sound", MUG=1)
+    await shop.let_leases_end()
+    completer = shop.placement.completer
+    completer._inventory = Stubborn(completer._inventory, stuck.order_id)  # type: ignore[assignment]
+    assert await shop.jobs.complete() == 2
+    assert await shop.phases() == ["CLAIMED", "DONE", "FAILED"]
+    assert (await refusal(shop.create(wanted("undone", MUG=1)))).reason == "PLACING_ABANDONED"
+
+
+@dataclass
+class Stubborn:
+    """Inventory with a defect: it cannot undo what belongs to one order."""
+
+    inventory: Inventory
+    order_id: str
+
+    async def undo(self, reservations: Sequence[tuple[str, int]]) -> None:
+        if any(order_id == self.order_id for order_id, _ in reservations):
+            raise Internal("x")
+        await self.inventory.undo(reservations)
 
 
 @pytest.mark.requirement("S-6")

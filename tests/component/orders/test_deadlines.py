@@ -75,8 +75,8 @@ async def test_a_key_that_is_parked_after_its_order_was_picked_is_left_alone(sho
     await shop.database.fetch(PARK, order.order_id)
     await shop.database.run(lambda tx: tick_orders(tx, due, now, shop.settings.policies))
     assert (await shop.get(order.order_id)).cancellation == orders_pb2.CANCELLATION_STATE_NONE
+    assert await shop.database.fetchval("SELECT count(*) FROM idempotency_keys WHERE method = 'Deadline'") == 0
     await shop.database.fetch("DELETE FROM parked_keys")
-    await shop.let_leases_end()
     assert await shop.jobs.keep_deadlines() == 1
 
 
@@ -121,7 +121,7 @@ async def test_a_deadline_that_changes_nothing_is_looked_at_once(shop: Shop) -> 
     assert (await shop.get(order.order_id)).state == orders_pb2.ORDER_STATE_PENDING
 
 
-@pytest.mark.requirement("R-1.16", "S-20")
+@pytest.mark.requirement("R-1.16", "S-20", "S-9")
 async def test_a_backorder_ends_at_its_deadline(emptied: Callable[[str], Access], clock: ManualClock) -> None:
     async with open_shop(emptied, clock, stock_shortage=StockShortagePolicy.BACKORDER) as shop:
         await shop.stocked("MUG", 2)
@@ -137,6 +137,10 @@ async def test_a_backorder_ends_at_its_deadline(emptied: Callable[[str], Access]
         found = await shop.get(order.order_id)
         assert found.cancellation_reason == orders_pb2.CANCELLATION_REASON_STOCK
 
+        shop.clock.advance(timedelta(milliseconds=shop.settings.cancellation_alarm_ms))
+        assert await shop.jobs.keep_deadlines() == 1  # nobody answered
+        assert "cancellation_waits" in await shop.incidents()
+
 
 @pytest.mark.requirement("S-26", "R-2.12")
 async def test_an_order_that_cannot_be_decided_on_holds_up_no_other(shop: Shop) -> None:
@@ -147,3 +151,22 @@ async def test_an_order_that_cannot_be_decided_on_holds_up_no_other(shop: Shop) 
     assert await shop.jobs.keep_deadlines() == 1
     assert (await shop.get(sound.order_id)).cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED
     assert await shop.incidents() == ["deadline_failed"]
+
+    assert await reading.due(shop.database, shop.clock.now(), "orders", 10) == []  # it stands before no other
+    shop.clock.advance(timedelta(milliseconds=shop.settings.deadline_retry_ms))
+    assert [each.order_id for each in await reading.due(shop.database, shop.clock.now(), "orders", 10)] == [
+        broken.order_id
+    ]
+
+
+@pytest.mark.requirement("S-29", "R-2.12")
+async def test_a_later_deadline_of_an_order_that_did_not_change_is_kept(shop: Shop) -> None:
+    order = await unpaid(shop)
+    later = shop.clock.now() + timedelta(minutes=1)
+    await shop.database.fetch("UPDATE orders SET payable_until = $1", later)  # as if time had asked too early
+    assert await shop.jobs.keep_deadlines() == 1
+    assert (await shop.get(order.order_id)).version == order.version
+    await shop.database.fetch("UPDATE orders SET due_at = payable_until")
+    shop.clock.advance(timedelta(minutes=1))
+    assert await shop.jobs.keep_deadlines() == 1
+    assert (await shop.get(order.order_id)).cancellation == orders_pb2.CANCELLATION_STATE_REQUESTED

@@ -163,6 +163,32 @@ async def test_what_payments_refuses_for_good_is_undone_and_the_refusal_kept(hou
     assert await shop.open_holds() == 0
 
 
+@pytest.mark.requirement("S-6", "R-2.13", "F-12")
+@pytest.mark.parametrize("completed", [False, True])
+async def test_an_amount_that_no_provider_takes_undoes_the_order(house: House, completed: bool) -> None:
+    """Three decimals by which nobody charges: payments says so only when it is asked (F-12)."""
+    shop, counter = house
+    await shop.stocked("MUG", 5, KWD=1_001)
+    request = payable(MUG=1)
+    request.currency = "KWD"
+    if completed:
+        await placed(shop, request)
+        await shop.let_leases_end()
+        assert await shop.jobs.complete() == 1
+        assert await shop.jobs.complete() == 0
+    first = await refusal(shop.create(request))
+    await shop.carry(counter)
+
+    assert (type(first), first.reason) == (Refused, "NOT_PAYABLE") and "amount_minor" not in first.message
+    assert await shop.phases() == ["FAILED"]
+    order = await shop.get(str(await shop.database.fetchval("SELECT order_id FROM orders")))
+    assert order.state == orders_pb2.ORDER_STATE_CANCELLED
+    assert order.cancellation_reason == orders_pb2.CANCELLATION_REASON_PAYMENT_FAILED
+    assert await shop.open_holds() == 0
+    again = await refusal(shop.create(request))
+    assert (again.reason, again.message) == (first.reason, first.message)
+
+
 @pytest.mark.requirement("R-1.8", "R-2.8", "R-1.10")
 async def test_a_checkout_session_finds_its_order_also_after_a_new_one(house: House) -> None:
     shop, _ = house

@@ -228,3 +228,21 @@ def test_an_unpaid_order_expires_at_its_deadline() -> None:
     assert domain.due_at(order, POLICIES) == order.payable_until
     assert domain.tick(order, order.payable_until - timedelta(seconds=1), POLICIES).order == order
     assert domain.tick(order, order.payable_until, POLICIES).order.cancellation.reason is CancellationReason.EXPIRED
+
+
+@pytest.mark.requirement("S-8", "R-1.16")
+@pytest.mark.parametrize(
+    ("reason", "then"),
+    [
+        (CancellationReason.CUSTOMER, CancellationReason.CUSTOMER),
+        (CancellationReason.ADMIN, CancellationReason.ADMIN),
+        (CancellationReason.PAYMENT_FAILED, CancellationReason.EXPIRED),
+    ],
+)
+def test_only_a_persons_wish_replaces_that_it_expired(reason: CancellationReason, then: CancellationReason) -> None:
+    """Money that comes late reopens an order that expired; a person who wants no goods gets it back."""
+    order = placed()
+    expiring = domain.tick(order, order.payable_until, POLICIES).order
+    wished = domain.cancel(expiring, reason, "somebody", order.payable_until, POLICIES)
+    assert isinstance(wished, domain.Advanced)
+    assert wished.order.cancellation.reason is then

@@ -120,6 +120,7 @@ def test_what_the_provider_will_not_make_waits_for_an_operator_or_is_cancelled()
     held = now_and(order, not_made(order))
     assert held.events == ()
     assert incidents(held) == {"fulfillment_failed"}
+    assert [incident.subject for incident in held.incidents] == [""]  # the provider's words may name people
     assert kinds(now_and(held.order, cases.submitted(order))) == []
     stopped = now_and(order, not_made(order), policies=CANCEL)
     assert kinds(stopped) == ["PaymentCancellationRequested", "FulfillmentCancellationRequested"]
