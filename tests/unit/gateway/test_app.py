@@ -13,8 +13,7 @@ from starlette.types import Message
 
 from gateway.app import Gateway, build_app
 from gateway.config import GatewaySettings
-from gateway.ingest import ReceivedWebhook, Verdict
-from services.chassis.batch import Batcher
+from gateway.ingest import Ingest, ReceivedWebhook, Verdict
 from services.chassis.clock import ManualClock
 from services.chassis.errors import DependencyUnavailable, DomainError
 
@@ -40,8 +39,8 @@ class Door:
         )
         gateway = Gateway(
             settings=settings,
-            to_payments=Batcher(self._flush, name="test_payments"),
-            to_fulfillment=Batcher(self._flush, name="test_fulfillment"),
+            to_payments=Ingest(self._flush, "test_payments"),
+            to_fulfillment=Ingest(self._flush, "test_fulfillment"),
             clock=ManualClock(NOW),
             ready=lambda: not isinstance(self.answer, DomainError),
         )
