@@ -20,8 +20,8 @@ from services.chassis.operations.model import (
 from services.chassis.telemetry import current_traceparent
 
 _COLUMNS: Final = """
-id::text, kind, subject, number, provider, request, idempotency_key, state, first_sent_at, in_doubt, lease_until, fence,
-tries, next_try_at, key_spent, answer::text, error_code, error, traceparent, planned_at, settled_at
+id::text, kind, subject, number, provider, request, idempotency_key, state, first_sent_at, last_sent_at, in_doubt,
+lease_until, fence, tries, next_try_at, key_spent, answer::text, error_code, error, traceparent, planned_at, settled_at
 """
 
 _PLAN: Final = """
@@ -65,7 +65,7 @@ RETURNING {_COLUMNS}
 _MARK_SENT: Final = f"""
 UPDATE operations
    SET state = 'SENT', in_doubt = true, tries = tries + 1, first_sent_at = coalesce(first_sent_at, $3),
-       lease_until = clock_timestamp() + $4
+       last_sent_at = $3, lease_until = clock_timestamp() + $4
  WHERE id = $1 AND fence = $2 AND settled_at IS NULL
 RETURNING {_COLUMNS}
 """

@@ -87,6 +87,7 @@ class Operation:
     idempotency_key: str
     state: OperationState
     first_sent_at: datetime | None
+    last_sent_at: datetime | None
     in_doubt: bool
     lease_until: datetime | None
     fence: int

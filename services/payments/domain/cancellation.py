@@ -13,7 +13,7 @@ from .inputs import CancelPayment
 from .payable import Attempt, Cancellation
 from .states import AttemptState, Kind
 
-# F-7: what can be cancelled (an intent) or expired (a session). One in PROCESSING is asked again instead.
+# F-7: what can be cancelled (an intent) or expired (an open session). One in PROCESSING is asked again instead.
 ENDABLE = frozenset({AttemptState.PAYABLE, AttemptState.REQUIRES_ACTION, AttemptState.AUTHORIZED})
 _BLOCKING = frozenset({Kind.CREATE, Kind.CANCEL, Kind.CAPTURE})
 
@@ -71,4 +71,6 @@ def wait(draft: Draft, *, provider_spoke: bool) -> None:
 def _plan_end(draft: Draft, attempt: Attempt) -> None:
     draft.put(replace(attempt, cancels=attempt.cancels + 1))
     number = sum(a.cancels for a in draft.payable.attempts)
-    draft.plan(OperationPlan(Kind.CANCEL, number, attempt.id, attempt.flow, attempt.object_id))
+    # F-7: an open session is expired; one that was paid is over, and what it authorised is released by its intent.
+    object_id = attempt.payment_id if attempt.state is AttemptState.AUTHORIZED else attempt.object_id
+    draft.plan(OperationPlan(Kind.CANCEL, number, attempt.id, attempt.flow, object_id or attempt.object_id))

@@ -55,7 +55,7 @@ class Call:
             succeeded=operation.state is OperationState.SUCCEEDED,
             seen=seen,
             code=operation.error_code,
-            reason=operation.error,
+            reason=_reason(operation),
             absent=operation.absent,
         )
         checkout = Checkout.of(parameters["checkout"])
@@ -66,3 +66,12 @@ class Call:
             return None
         at = operation.settled_at or self._context.clock.now()
         return self._context.provider.read_answer(self._kind, operation.answer, at)
+
+
+def _reason(operation: Operation) -> str:
+    """What is published: the code. The provider's words may repeat what the customer typed, and stay in the journal."""
+    if operation.state is OperationState.SUCCEEDED:
+        return ""
+    if operation.absent:
+        return "The payment provider never received it."
+    return f"The payment provider refused it: {operation.error_code}."

@@ -47,6 +47,21 @@ async def test_the_attempt_is_ended_before_the_answer(counter: Counter, flow: pa
     assert await settled(counter, order_id) == [(cancellation_id, NOTHING)]
 
 
+@pytest.mark.requirement("S-9", "S-11", "F-7")
+async def test_an_authorised_checkout_is_released_before_the_answer(counter: Counter) -> None:
+    order_id, cancellation_id = new_id(), new_id()
+    created = await counter.create(order_id, flow=payments_pb2.FLOW_CHECKOUT, manual_capture=True)
+    await counter.sim.client.stripe.pay_session(created.attempt.provider_object_id, "pm_card_visa")
+    await counter.tell()
+    assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_AUTHORIZED
+    await counter.hear(cancellation(order_id, cancellation_id))
+    await counter.settle_operations()
+    assert await settled(counter, order_id) == [(cancellation_id, NOTHING)]
+    assert await counter.open_incidents() == []
+    assert (await counter.get(order_id)).payment.snapshot.authorized_minor == 0
+    assert [i.status for i in (await counter.sim.client.stripe.ledger(order_id)).intents] == ["canceled"]
+
+
 @pytest.mark.requirement("S-9")
 async def test_money_that_wins_the_race_is_told(counter: Counter) -> None:
     order_id, cancellation_id = new_id(), new_id()

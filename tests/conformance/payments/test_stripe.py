@@ -33,7 +33,9 @@ def operation(account: Account, plan: OperationPlan, order_id: str, *, manual: b
     stored: dict[str, Any] = dict.fromkeys(Operation.__dataclass_fields__)
     stored |= {"id": identity, "kind": plan.kind.value, "subject": order_id, "number": plan.number}
     stored |= {"request": encode_parameters({**parameters, "target": plan.target_id}), "idempotency_key": identity}
-    return Operation(**(stored | {"state": OperationState.SENT, "first_sent_at": now, "planned_at": now}))
+    return Operation(
+        **(stored | {"state": OperationState.SENT, "first_sent_at": now, "last_sent_at": now, "planned_at": now})
+    )
 
 
 async def begin(account: Account, flow: Flow = Flow.INTENT, *, manual: bool = False) -> tuple[Operation, AttemptSeen]:
@@ -69,6 +71,22 @@ async def test_what_was_made_is_found_by_our_id_and_nothing_else_is(account: Acc
     assert found is not None and found["id"] == seen.object_id
     stranger = replace(create, request=encode_parameters({**create.parameters, "target": new_id()}))
     assert await account.provider.look_up(stranger) is None
+
+
+@pytest.mark.requirement("R-1.6", "S-15")
+@pytest.mark.parametrize("flow", list(Flow))
+@pytest.mark.parametrize("late", ["first", "last"])
+async def test_what_was_made_is_found_around_the_first_try_and_the_last(
+    account: Account, flow: Flow, late: str
+) -> None:
+    create, seen = await begin(account, flow)
+    hour = timedelta(hours=1)
+    first = create.planned_at - (hour if late == "last" else timedelta())
+    tried = replace(create, first_sent_at=first, last_sent_at=first + hour)
+    found = await account.provider.look_up(tried)
+    assert found is not None and found["id"] == seen.object_id
+    neither = replace(tried, first_sent_at=first - hour * 2, last_sent_at=first - hour * 3)
+    assert await account.provider.look_up(neither) is None
 
 
 @pytest.mark.requirement("F-7")

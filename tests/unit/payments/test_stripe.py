@@ -22,6 +22,8 @@ from services.payments.providers.stripe.parameters import LONGEST, SHORTEST, par
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 ORDER = "01a1fd93-38e1-77ed-bf99-8ad89181878b"
 SDK: Any = stripe  # the SDK's errors have constructors without types
+REFUSED = {"error": {"type": "x", "code": "refused"}}
+LEAK = "pi_1_secret_x buyer@example.com"
 
 
 def intent(status: str = "requires_payment_method", **more: Any) -> dict[str, Any]:
@@ -148,13 +150,13 @@ def test_a_session_lives_as_long_as_stripe_allows_and_returns_to_the_configured_
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (SDK.CardError("No.", None, "card_declined", http_status=402), Declined),
-        (SDK.InvalidRequestError("No.", None, http_status=400), Declined),
+        (SDK.CardError("No.", None, "card_declined", http_status=402, json_body=REFUSED), Declined),
+        (SDK.InvalidRequestError("No.", None, http_status=400, json_body=REFUSED), Declined),
         (SDK.RateLimitError("Slow down.", http_status=429), Retryable),
         (SDK.AuthenticationError("Who?", http_status=401), Retryable),
         (SDK.IdempotencyError("Other.", http_status=400), Unknown),
         (SDK.InvalidRequestError("In use.", None, http_status=409), Unknown),
-        (SDK.APIError("Oops.", http_status=500), Unknown),
+        (SDK.APIError("Oops.", http_status=500, json_body=REFUSED), Unknown),
         (SDK.APIConnectionError("Lost."), Unknown),
     ],
 )
@@ -163,6 +165,21 @@ def test_errors_say_whether_it_was_executed(error: stripe.StripeError, expected:
     assert type(translated) is expected
     if isinstance(translated, Unknown):
         assert translated.key_spent == (error.http_status == 500)
+
+
+@pytest.mark.requirement("S-15", "S-5")
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 408, 409, 429, 401, 502])
+@pytest.mark.parametrize("body", [None, {"id": LEAK}, {"error": LEAK}])
+def test_what_stripe_did_not_say_refuses_nothing_and_is_repeated_nowhere(status: int, body: Any) -> None:
+    translated = translate(SDK.APIError(f"Invalid response body from API: {LEAK}", http_status=status, json_body=body))
+    assert type(translated) is (Retryable if status in (401, 429) else Unknown)
+    assert LEAK not in str(translated)
+    assert not getattr(translated, "key_spent", False)
+
+
+@pytest.mark.requirement("S-15")
+def test_a_time_out_at_the_provider_refuses_nothing() -> None:
+    assert type(translate(SDK.APIError("Too slow.", http_status=408, json_body=REFUSED))) is Unknown
 
 
 @pytest.mark.requirement("F-61")

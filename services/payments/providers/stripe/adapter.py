@@ -14,14 +14,14 @@ from services.chassis.operations import Declined, Operation
 from services.payments.domain import AttemptSeen, AttemptState, Kind, OperationPlan, RefundSeen
 from services.payments.providers.base import Checkout, ProviderEvent, Shown
 from services.payments.providers.stripe import events, money, objects
-from services.payments.providers.stripe.errors import translate
+from services.payments.providers.stripe.errors import is_not_found, translate
 from services.payments.providers.stripe.parameters import parameters
 
 POOL: Final = 100  # httpx's own; the runner's places lie below it (F-61)
 _PLACES: Final = 50
 _SECRETS_KEPT: Final = 1_000
 _SECRETS: Final = ("client_secret", "url")
-_WINDOW: Final = (timedelta(minutes=5), timedelta(minutes=30))  # before and after the first try, for a look-up
+_SKEW: Final = timedelta(minutes=1)  # between Stripe's clock and ours
 _PAGE: Final = 100
 
 
@@ -33,6 +33,7 @@ class StripeProvider:
 
     def __init__(self, secret_key: str, *, api_base: str, public_origin: str, timeout: timedelta) -> None:
         self._public_origin = public_origin.rstrip("/")
+        self._lease = 3 * timeout  # of a try: nothing of it arrives later (S-16)
         self._http = stripe.HTTPXClient(timeout=timeout.total_seconds())
         self._client = stripe.StripeClient(
             secret_key, base_addresses={"api": api_base}, max_network_retries=0, http_client=self._http
@@ -133,7 +134,7 @@ class StripeProvider:
         """A cancel or capture that the object's state forbids is answered by the object, if that explains it."""
         translated = translate(error)
         stored = operation.parameters
-        if not isinstance(translated, Declined) or not stored["id"] or error.http_status == 404:
+        if not isinstance(translated, Declined) or not stored["id"] or is_not_found(error):
             raise translated from error
         row = await self._retrieve(stored["id"])
         if Kind(operation.kind) is Kind.CANCEL and row is not None:
@@ -141,13 +142,14 @@ class StripeProvider:
         raise Declined(translated.code, str(translated), objects.public(row) if row else None) from error
 
     async def _find_created(self, operation: Operation, stored: Mapping[str, Any]) -> dict[str, Any] | None:
-        """List what was made around the first try: Stripe's search may lag, its lists do not."""
-        sent = operation.first_sent_at or operation.planned_at
-        window = {"created": _between(sent - _WINDOW[0], sent + _WINDOW[1])}
+        """List what was made around the last try, and the first: Stripe's search may lag, its lists do not."""
+        first = operation.first_sent_at or operation.planned_at
         service = "checkout.sessions" if stored["call"].startswith("checkout") else "payment_intents"
-        async for row in self._pages(service, window):
-            if (row.get("metadata") or {}).get("attempt_id") == stored["target"]:
-                return row
+        for sent in dict.fromkeys((operation.last_sent_at or first, first)):
+            window = {"created": _between(sent - _SKEW, sent + self._lease + _SKEW)}
+            async for row in self._pages(service, window):
+                if (row.get("metadata") or {}).get("attempt_id") == stored["target"]:
+                    return row
         return None
 
     async def _retrieve(self, object_id: str) -> dict[str, Any] | None:
@@ -159,7 +161,7 @@ class StripeProvider:
             else:
                 found = await v1.payment_intents.retrieve_async(object_id)
         except stripe.StripeError as error:
-            if error.http_status == 404:
+            if is_not_found(error):
                 return None
             raise translate(error) from error
         row: dict[str, Any] = found.to_dict(for_json=True)

@@ -15,9 +15,13 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 
 
 def translate(error: stripe.StripeError) -> Declined | Retryable | Unknown:
-    """The chassis' error for an SDK's error."""
-    status = error.http_status
-    words = error.user_message or type(error).__name__
+    """The chassis' error for an SDK's error.
+
+    Only an error object is Stripe's word: a body that is none came from something in between, or got spoiled on its
+    way from a call that was executed. The SDK's text repeats such a body, secrets and addresses and all (S-5).
+    """
+    status, stripes_word = error.http_status, error.error is not None
+    code = str(getattr(error.error, "decline_code", None) or error.code or "declined") if stripes_word else "unreadable"
     if isinstance(error, stripe.APIConnectionError):
         if isinstance(error.__cause__, _NEVER_SENT):
             return Retryable(repr(error.__cause__))
@@ -25,13 +29,17 @@ def translate(error: stripe.StripeError) -> Declined | Retryable | Unknown:
     if status == 429:
         return Retryable("429: too many calls")  # decided before the idempotency layer (F-10)
     if status in (401, 403):
-        return Retryable(f"{status}: {words}")  # the key is wrong or lacks a right: mended by a person, then sent
+        return Retryable(f"{status}: {code}")  # the key is wrong or lacks a right: mended by a person, then sent
     if status == 409 or isinstance(error, stripe.IdempotencyError):
-        return Unknown(f"{status}: {words}")  # another try under this key is under way, or was made (F-9)
-    if status is None or status >= 500:
-        return Unknown(f"{status}: {words}", key_spent=status is not None)  # replayed for ever (F-9)
-    code = getattr(error.error, "decline_code", None) or error.code or "declined"
-    return Declined(str(code), words, _object_of(error))
+        return Unknown(f"{status}: {code}")  # another try under this key is under way, or was made (F-9)
+    if not stripes_word or status is None or status == 408 or not 400 <= status < 500:
+        return Unknown(f"{status}: {code}", key_spent=stripes_word and (status or 0) >= 500)  # replayed for ever (F-9)
+    return Declined(code, error.user_message or code, _object_of(error))
+
+
+def is_not_found(error: stripe.StripeError) -> bool:
+    """Whether Stripe says that there is no such object; a proxy's 404 says nothing."""
+    return error.http_status == 404 and error.error is not None
 
 
 def _object_of(error: stripe.StripeError) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ def parameters(plan: OperationPlan, checkout: Checkout, now: datetime, public_or
             return _call("checkout.sessions.create", "", _session(plan, checkout, now, public_origin))
         return _call("payment_intents.create", "", _intent(plan, checkout))
     if plan.kind is Kind.CANCEL:
-        if plan.object_id.startswith("cs_"):  # F-7: a session is expired, its intent cannot be cancelled
+        if plan.object_id.startswith("cs_"):  # F-7: while it is open, its intent cannot be cancelled
             return _call("checkout.sessions.expire", plan.object_id, {})
         return _call("payment_intents.cancel", plan.object_id, {"cancellation_reason": "abandoned"})
     if plan.money is None:
