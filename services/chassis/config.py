@@ -124,7 +124,7 @@ class ServiceSettings(ProcessSettings):
         30_000, demo=10_000, test=3_000, description="how long a request id belongs to the call that claimed it", ge=1
     )
     request_retention_hours: int = Field(default=24, ge=24, description="how long finished request ids are kept (S-5)")
-    relay_poll_ms: int = by_profile(500, demo=100, test=50, description="outbox poll when no wake-up came", ge=1)
+    relay_poll_ms: int = by_profile(1_000, demo=1_000, test=50, description="outbox poll when no wake-up came", ge=1)
     consumer_batch_max: int = Field(default=256, ge=1, description="most events in one consumer's transaction")
     parked_keys_per_minute_max: int = Field(default=20, ge=1, description="more parked keys a minute stop the consumer")
     job_interval_ms: int = by_profile(

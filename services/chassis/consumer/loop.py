@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _POLL_MS: Final = 500
+_FETCH_WAIT_MS: Final = 1_000  # an empty answer costs both sides CPU; the first event ends the wait
 _PORTION: Final = 64  # records that are read ahead at once: what the database answers meanwhile waits for no more
 _COMMIT_EVERY_S: Final = 0.1  # while batches follow each other; what a crash repeats, the claims recognise
 _BACK_OFF_S: Final = (0.1, 10.0)
@@ -215,6 +216,7 @@ class Consumer:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_poll_records=self._settings.consumer_batch_max,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
         )
         kafka.subscribe(self._topics, listener=FinishFirst(self._in_flight, self._settle))
         try:

@@ -33,12 +33,12 @@ def test_settings_come_from_the_service_s_own_variables(environment: pytest.Monk
 
 def test_a_profile_shortens_what_is_not_set(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ONEFOLD_SHOP_JOB_INTERVAL_MS", "777")
-    assert load(ShopSettings).relay_poll_ms == 500
+    assert load(ShopSettings).request_lease_ms == 30_000
     environment.setenv("ONEFOLD_PROFILE", "demo")
-    assert load(ShopSettings).relay_poll_ms == 100
+    assert load(ShopSettings).request_lease_ms == 10_000
     environment.setenv("ONEFOLD_PROFILE", "test")
     settings = load(ShopSettings)
-    assert (settings.relay_poll_ms, settings.job_interval_ms) == (50, 777)
+    assert (settings.request_lease_ms, settings.job_interval_ms) == (3_000, 777)
 
 
 def test_a_missing_variable_is_named(environment: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_every_setting_is_described() -> None:
     settings = {setting.variable: setting for setting in describe(ShopSettings)}
     assert settings["ONEFOLD_PROFILE"].default == "'production'"
     assert settings["ONEFOLD_SHOP_DATABASE_URL"].default == "required"
-    assert settings["ONEFOLD_SHOP_RELAY_POLL_MS"].default == "500 (demo: 100, test: 50)"
+    assert settings["ONEFOLD_SHOP_RELAY_POLL_MS"].default == "1000 (demo: 1000, test: 50)"
     assert settings["ONEFOLD_SHOP_WEBHOOK_SECRET"].description == "signs webhooks"
     assert all(setting.description for setting in settings.values())
 
