@@ -27,7 +27,10 @@ class OrdersSettings(ServiceSettings):
     payments_read_timeout_ms: int = Field(
         default=3_000, ge=1, description="deadline of reading how an order can be paid; afterwards it is left out"
     )
-    payments_in_flight_max: int = Field(default=256, ge=1, description="most calls to payments at one time")
+    payments_in_flight_max: int = Field(default=256, ge=1, description="most calls of each kind to payments at a time")
+    payments_waiting_max: int = Field(
+        default=2_048, ge=0, description="most calls to payments that wait for room; then RESOURCE_EXHAUSTED (SAGA 8)"
+    )
     shipping_fees: dict[str, int] = Field(
         default_factory=dict,
         description='fee per order in minor units by currency, as JSON: {"GBP": 399}; others ship free',

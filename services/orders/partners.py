@@ -4,7 +4,8 @@ Why: what must not be lost is an event; these calls only reserve and begin a pay
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,7 @@ from services.orders.usecases.commands import HeldLine, PaymentOrder, PaymentWay
 UNDONE: Final = "RESERVATION_UNDONE"
 PLACED: Final = "ORDER_PLACED"
 _AT_ONCE: Final = 256
+_LINES_AT_ONCE: Final = 2_500  # an answer names each line's item, and must stay below what a message can hold
 _AWAY: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.ABORTED, Code.CANCELLED)
 _PAYABLE: Final = frozenset(
     {
@@ -57,15 +59,13 @@ class Inventory:
         self._timeout_s = timeout_s
 
     async def reserve(self, reservations: Sequence[Reservation]) -> list[tuple[HeldLine, ...] | DomainError]:
-        """Hold stock for all, by one call; lines with frozen names and prices, or what is wrong, in order.
+        """Hold stock for all, by one call if they fit; lines with frozen names and prices, or what is wrong, in order.
 
         Raises DependencyUnavailable: what is held then is not known, and the same call may be repeated.
         """
         answers: list[tuple[HeldLine, ...] | DomainError] = []
-        for first in range(0, len(reservations), _AT_ONCE):
-            request = inventory_pb2.BatchReserveStockRequest(
-                reservations=[_reservation(each) for each in reservations[first : first + _AT_ONCE]]
-            )
+        for together in _fitting(reservations):
+            request = inventory_pb2.BatchReserveStockRequest(reservations=map(_reservation, together))
             try:
                 response = await self._stub.BatchReserveStock(request, timeout=self._timeout_s)
             except grpc.aio.AioRpcError as error:
@@ -85,21 +85,57 @@ class Inventory:
                 raise _away_or(error, "inventory") from error
 
 
+class Room:
+    """Room for `most` calls at one time, and for `waiting_max` that wait until they may begin."""
+
+    def __init__(self, most: int, waiting_max: int) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._waiting_max = waiting_max
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def taken(self, within_s: float) -> AsyncIterator[None]:
+        """Wait and take it. Raises Overloaded if too many wait already, TimeoutError after `within_s`."""
+        if self._free.locked() and self._waiting >= self._waiting_max:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(within_s):
+                await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class Payments:
-    """Payments' calls; at most `in_flight_max` at one time, for a provider may be slow."""
+    """Payments' calls; at most `in_flight_max` of each kind at one time, for a provider may be slow.
+
+    Reading waits for no creating. A call waits for room no longer than it may take itself, and at most `waiting_max`
+    wait: what is not begun costs nothing, for whoever repeats the request goes on from there.
+    """
 
     def __init__(
-        self, channel: grpc.aio.Channel, timeout_s: float, *, read_timeout_s: float, in_flight_max: int
+        self,
+        channel: grpc.aio.Channel,
+        timeout_s: float,
+        *,
+        read_timeout_s: float,
+        in_flight_max: int,
+        waiting_max: int,
     ) -> None:
         self._stub = PaymentsServiceStub(channel)
         self._timeout_s = timeout_s
         self._read_timeout_s = read_timeout_s
-        self._room = asyncio.Semaphore(in_flight_max)
+        self._creating = Room(in_flight_max, waiting_max)
+        self._reading = Room(in_flight_max, waiting_max)
 
     async def create(self, order: PaymentOrder) -> PaymentWay:
         """Begin to pay, or hear of the live attempt: the same order always says the same.
 
-        Raises DependencyUnavailable, after which the call must be repeated, or the refusal.
+        Raises DependencyUnavailable or Overloaded, after which the call must be repeated, or the refusal.
         """
         request = payments_service.CreatePaymentRequest(
             request_id=f"{order.order_id}:pay",
@@ -111,28 +147,44 @@ class Payments:
             email=order.email,
         )
         request.payable_until.FromDatetime(order.payable_until)
-        async with self._room:
-            try:
+        try:
+            async with self._creating.taken(self._timeout_s):
                 answer = await self._stub.CreatePayment(request, timeout=self._timeout_s)
-            except grpc.aio.AioRpcError as error:
-                raise _away_or(error, "payments") from error
+        except grpc.aio.AioRpcError as error:
+            raise _away_or(error, "payments") from error
+        except TimeoutError as error:
+            raise _away("payments") from error
         return _way(answer.attempt, answer.client_secret, answer.checkout_url)
 
     async def read(self, order_id: str) -> PaymentWay | None:
         """How the order can be paid now, read again from the provider (S-5); None if there is no live attempt.
 
-        Raises DependencyUnavailable.
+        Raises DependencyUnavailable or Overloaded.
         """
         request = payments_service.GetPaymentRequest(order_id=order_id)
-        async with self._room:
-            try:
+        try:
+            async with asyncio.timeout(self._read_timeout_s), self._reading.taken(self._read_timeout_s):
                 answer = await self._stub.GetPayment(request, timeout=self._read_timeout_s)
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND:
-                    return None
-                raise _away_or(error, "payments") from error
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise _away_or(error, "payments") from error
+        except TimeoutError as error:
+            raise _away("payments") from error
         live = next((attempt for attempt in answer.payment.attempts if attempt.state in _PAYABLE), None)
         return _way(live, answer.client_secret, answer.checkout_url) if live else None
+
+
+def _fitting(reservations: Sequence[Reservation]) -> Iterator[Sequence[Reservation]]:
+    """Parts, in order, that one call and its answer can hold."""
+    first = lines = 0
+    for place, each in enumerate(reservations):
+        if place - first == _AT_ONCE or (place > first and lines + len(each.command.lines) > _LINES_AT_ONCE):
+            yield reservations[first:place]
+            first, lines = place, 0
+        lines += len(each.command.lines)
+    if reservations:
+        yield reservations[first:]
 
 
 def _reservation(wanted: Reservation) -> inventory_pb2.ReserveStock:
@@ -164,5 +216,9 @@ def _away_or(error: grpc.aio.AioRpcError, name: str) -> DomainError:
     """A partner that is away, slow or overloaded is one thing for our caller: repeat the same request later."""
     told = from_rpc_error(error)
     if told.code in _AWAY or isinstance(told, Overloaded):
-        return DependencyUnavailable(f"{name} is away; the same request may be repeated", dependency=name)
+        return _away(name)
     return told
+
+
+def _away(name: str) -> DependencyUnavailable:
+    return DependencyUnavailable(f"{name} is away; the same request may be repeated", dependency=name)

@@ -39,6 +39,7 @@ class Placement:
             settings.payments_timeout_ms / _MS,
             read_timeout_s=settings.payments_read_timeout_ms / _MS,
             in_flight_max=settings.payments_in_flight_max,
+            waiting_max=settings.payments_waiting_max,
         )
         self.placing = Placing(
             database,

@@ -15,7 +15,7 @@ from onefold.orders.v1 import orders_service_pb2_grpc as service_grpc
 
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
-from services.chassis.errors import DependencyUnavailable, DomainError, InvalidField, to_refusal
+from services.chassis.errors import DomainError, InvalidField, to_refusal
 from services.chassis.grpc_server import Context, answer_once, caller_of, deadline_of, shielded
 from services.chassis.ids import InvalidOrderNumber, parse_number
 from services.chassis.messages import moment_of
@@ -198,11 +198,11 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         return next(iter(found.values()))
 
     async def _way(self, view: OrderView) -> PaymentWay | None:
-        """How to pay; an order is shown without it where payments is away."""
+        """How to pay; an order is shown without it whatever is wrong with payments."""
         try:
             return await self._placement.paying.way(view)
-        except DependencyUnavailable:
-            log.warning("payment_not_shown", order_id=view.root["order_id"])
+        except DomainError as error:
+            log.warning("payment_not_shown", order_id=view.root["order_id"], reason=error.reason)
             return None
 
 
