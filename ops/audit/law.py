@@ -46,9 +46,9 @@ class Law:
         """Every breach that the witnesses show."""
         return [Breach(self.name, subject, text) for subject, text in await self.check(sources)]
 
-    def unseen(self, sources: Sources, without: Iterable[str] = ()) -> list[str]:
-        """The witnesses that are not there, but for those that need not be."""
-        return [name for name in self.witnesses if name not in sources.present and name not in without]
+    def unseen(self, sources: Sources) -> list[str]:
+        """The witnesses that are not there."""
+        return [name for name in self.witnesses if name not in sources.present]
 
 
 LAWS: Final[list[Law]] = []

@@ -41,7 +41,7 @@ def demo(
         console = Console(highlight=False, width=WIDTH)
     state = Path(tempfile.mkdtemp(prefix="onefold-demo-"))
     state.chmod(0o755)  # PostgreSQL may run as another account
-    began, fine = time.monotonic(), False
+    began, fine, interrupted = time.monotonic(), False, False
     signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
     stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
     try:
@@ -50,12 +50,15 @@ def demo(
             fine = asyncio.run(run(stack, seed, console, quick=quick))
     except LocalStackError as error:
         raise SystemExit(f"onefold: {error}") from error
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
         if keep:
             console.print(f"kept: {state}")
         else:
-            _forget(stack, logs_too=fine)
-            if not fine:
+            _forget(stack, logs_too=fine or interrupted)
+            if not (fine or interrupted):
                 console.print(f"logs are kept: {state / 'logs'}")
     console.print(f"{time.monotonic() - began:.1f} s in all")
     raise typer.Exit(0 if fine else 1)
