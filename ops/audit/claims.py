@@ -17,8 +17,8 @@ from services.inventory.events import TOPICS as INVENTORY_TOPICS
 from services.orders.events import TOPICS as ORDERS_TOPICS
 from services.payments.events import TOPICS as PAYMENTS_TOPICS
 
-# Clocks differ, and a consumer may have been quicker than the watch.
-MARGIN: Final = timedelta(hours=1)
+# Clocks differ, and what was claimed long ago may be published once more (S-24).
+MARGIN: Final = timedelta(hours=6)
 _CLAIMED: Final = """
 SELECT event_id::text AS event_id, topic, kafka_partition, kafka_offset FROM inbox
  WHERE consumer = $1 AND claimed_at >= $2
