@@ -52,6 +52,7 @@ class HttpServer:
             timeout_graceful_shutdown=self._settings.grace_ms // 1000,
             http=HttpProtocol,
             ws="none",
+            proxy_headers=False,
         )
         self._server = server = _Server(config)
         serving = asyncio.create_task(server.serve())
