@@ -23,7 +23,7 @@ from services.chassis.ids import new_id
 from services.chassis.testing import open_database, settings_for
 from services.inventory import domain
 from services.inventory.config import InventorySettings
-from services.inventory.rpc import Answer, Command, InventoryServicer
+from services.inventory.rpc import FLUSHES, Answer, Command, InventoryServicer
 from services.inventory.usecases import Reservation
 
 NAME: Final = "hot-sku"
@@ -39,7 +39,7 @@ async def measure(world: World, plan: Plan) -> Result:
     async with open_database(settings) as database:
         pool = await open_pool(world.dsn("inventory"))
         servicer = InventoryServicer(database, settings, SystemClock())
-        batcher = batcher_for(settings, servicer._change_reservations, name="hot_sku")
+        batcher = batcher_for(settings, servicer._change_reservations, name="hot_sku", flushes=FLUSHES)
         sides: dict[str, Side] = {
             OURS: partial(_batched, world, batcher),
             PEER: partial(_one_by_one, world, pool),

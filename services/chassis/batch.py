@@ -18,6 +18,7 @@ import asyncpg
 
 from services.chassis.config import ServiceSettings
 from services.chassis.db import is_broken_plumbing
+from services.chassis.defects import shown
 from services.chassis.errors import DeadlineExpired, DependencyUnavailable, DomainError, Overloaded
 from services.chassis.telemetry import BATCH_SIZES, counter, gauge, get_logger, histogram
 
@@ -30,8 +31,8 @@ _seconds = histogram("batch_flush_seconds", "time of a flush, tries included", [
 _waiting = gauge("batch_waiting_commands", "commands that wait for a flush", ["batcher"])
 _retries = counter("batch_retries_total", "flushes tried again", ["batcher", "cause"])
 
-_SHARE_TO_OVERLAP = 4
 _CANCELLED_IN_A_ROW = 3  # statement time-outs after which the commands run one by one (S-26)
+_SHARE_TO_OVERLAP = 4  # another flush begins beside one under way for such a share of a full batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,13 @@ class Batcher(Generic[C, R]):
         return outcome
 
     async def submit_all(self, commands: Sequence[C], *, deadline: float | None = None) -> list[R | DomainError]:
-        """The results or DomainErrors of several commands, in order. Raises Overloaded if not all find room."""
+        """The results or DomainErrors of several commands, in order; a defect of one is Internal and loses no other.
+
+        Raises Overloaded if not all find room.
+        """
         entries = self._enqueue(commands, deadline)
-        return [await entry.future for entry in entries]
+        outcomes = await asyncio.gather(*(entry.future for entry in entries), return_exceptions=True)
+        return [shown(each, "command") if isinstance(each, BaseException) else each for each in outcomes]
 
     async def close(self) -> None:
         """Take no more commands, finish those that wait."""

@@ -6,7 +6,6 @@ Why: ids that grow with time keep indexes small; numbers without look-alikes sur
 import os
 import threading
 import time
-import uuid
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 _LOOK_ALIKES = str.maketrans({"O": "0", "I": "1", "L": "1", "-": "", " ": ""})
@@ -20,7 +19,8 @@ class InvalidOrderNumber(ValueError):
 
 def new_id() -> str:
     """A UUIDv7 as text; every id of this process is greater than the ones before it."""
-    return str(uuid.UUID(int=_generator.next()))
+    text = f"{_generator.next():032x}"  # half the time of uuid.UUID, and an order makes six
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def new_order_number() -> str:
