@@ -140,8 +140,8 @@ async def advance(tx: Transaction, steps: Sequence[Step], *, lease: timedelta | 
         [step.answer for step in steps],
         lease,
     )
-    moved = {(row["caller"], row["method"], row["request_id"]) for row in rows}
-    return [step.key in moved for step in steps]
+    moved = {((row["caller"], row["method"], row["request_id"]), row["fence"]) for row in rows}
+    return [(step.key, step.fence) in moved for step in steps]
 
 
 async def take_over(
@@ -257,7 +257,7 @@ UPDATE idempotency_keys k
   FROM steps s JOIN locked USING (caller, method, request_id)
  WHERE (k.caller, k.method, k.request_id) = (s.caller, s.method, s.request_id)
    AND k.fence = s.fence AND k.phase = s.from_phase
-RETURNING k.caller, k.method, k.request_id
+RETURNING k.caller, k.method, k.request_id, k.fence
 """
 
 # SKIP LOCKED: a try that is about to go on keeps its key. MATERIALIZED: a join might run the LIMIT again and again.

@@ -1,4 +1,4 @@
-"""Page tokens: where a page ended and of which list.
+"""Pages: how much one answer can hold, and tokens of where a page ended and of which list.
 
 Why: a token is opaque to callers, and one of another list is refused instead of skipping orders.
 """
@@ -7,11 +7,30 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Final, TypeVar
 from uuid import UUID
+
+from google.protobuf.message import Message
 
 from services.chassis.errors import InvalidField
 from services.orders.store.reading import Place, Wanted
+
+MOST_BYTES: Final = 3_500_000  # of what an answer lists; gRPC takes 4 MiB, with all that stands around it
+M = TypeVar("M", bound=Message)
+
+
+def fitting(messages: Iterable[M]) -> list[M]:
+    """The first of them that one answer can hold, at least one; the others are not even made."""
+    held: list[M] = []
+    room = MOST_BYTES
+    for message in messages:
+        room -= message.ByteSize()
+        if held and room < 0:
+            break
+        held.append(message)
+    return held
 
 
 def token_of(place: Place, wanted: Wanted) -> str:

@@ -7,7 +7,7 @@ it each goes on alone to payments, because one slow provider call would hold up 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from onefold.orders.v1 import orders_pb2
 from onefold.orders.v1 import orders_service_pb2 as service_pb2
@@ -15,6 +15,7 @@ from onefold.orders.v1 import orders_service_pb2_grpc as service_grpc
 
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
+from services.chassis.defects import shown
 from services.chassis.errors import DomainError, InvalidField, to_refusal
 from services.chassis.grpc_server import Context, answer_once, caller_of, deadline_of, shielded
 from services.chassis.ids import InvalidOrderNumber, parse_number
@@ -28,13 +29,14 @@ from services.orders.store import reading
 from services.orders.store.reading import OrderView, Place, Wanted
 from services.orders.usecases.cancelling import cancel_orders, decide_cancellations
 from services.orders.usecases.commands import CancelOrder, DecideCancellation, PaymentWay, UpdateMetadata
-from services.orders.usecases.errors import OrderNotFound
+from services.orders.usecases.errors import AnswerTooLarge, OrderNotFound
 from services.orders.usecases.metadata import update_metadata
 from services.orders.usecases.placing import Placed
 from services.orders.watching import Watching
 
 DEFAULT_PAGE = 50
 ENDED = ("DELIVERED", "CANCELLED", "REFUNDED", "ARCHIVED")
+_TOO_LARGE: Final = service_pb2.CreateOrderResult(refusal=to_refusal(AnswerTooLarge()))
 log = get_logger(__name__)
 
 
@@ -66,7 +68,9 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         """Places orders; answers per item, in order."""
         commands = [messages.place_order_of(each, caller_of(context)) for each in request.requests]
         placed = await self._placement.orders.submit_all(commands, deadline=deadline_of(context))
-        return service_pb2.BatchCreateOrdersResponse(results=await asyncio.gather(*map(self._result, placed)))
+        results = await asyncio.gather(*map(self._result, placed))
+        fit = len(pages.fitting(results))
+        return service_pb2.BatchCreateOrdersResponse(results=[*results[:fit], *[_TOO_LARGE] * (len(results) - fit)])
 
     async def GetOrder(self, request: service_pb2.GetOrderRequest, context: Context) -> service_pb2.GetOrderResponse:
         """Reads one order by id, number or provider object id."""
@@ -78,7 +82,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
     async def ListOrders(
         self, request: service_pb2.ListOrdersRequest, context: Context
     ) -> service_pb2.ListOrdersResponse:
-        """Lists orders, newest first."""
+        """Lists orders, newest first; a page ends where a message would be too large."""
         wanted = Wanted(
             request.customer_id,
             tuple(orders_pb2.OrderState.Name(state).removeprefix("ORDER_STATE_") for state in request.states),
@@ -88,9 +92,9 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         size = request.page_size or DEFAULT_PAGE
         after = pages.place_of(request.page_token, wanted)
         views = await reading.list_orders(self._database, wanted, after, size + 1)
-        response = service_pb2.ListOrdersResponse(orders=map(messages.order_message, views[:size]))
-        if len(views) > size:
-            last = views[size - 1].root
+        response = service_pb2.ListOrdersResponse(orders=pages.fitting(map(messages.order_message, views[:size])))
+        if len(views) > len(response.orders):
+            last = views[len(response.orders) - 1].root
             response.next_page_token = pages.token_of(Place(last["created_at"], last["order_id"]), wanted)
         return response
 
@@ -152,12 +156,13 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
                 await watcher.newer_than(max(shown, view.root["version"]))
 
     async def _result(self, placed: Placed | DomainError) -> service_pb2.CreateOrderResult:
+        """The item's answer, whatever becomes of it: it must not take the others' answers along."""
         try:
             if isinstance(placed, DomainError):
                 raise placed
             return service_pb2.CreateOrderResult(created=_created(*await self._placement.paying.finish(placed)))
-        except DomainError as error:
-            return service_pb2.CreateOrderResult(refusal=to_refusal(error))
+        except Exception as error:  # noqa: BLE001  (the caller gets it)
+            return service_pb2.CreateOrderResult(refusal=to_refusal(shown(error, "item")))
 
     async def _once(
         self,

@@ -13,7 +13,7 @@ import grpc.aio
 import protovalidate
 from google.protobuf.message import Message
 
-from services.chassis.db import is_broken_plumbing
+from services.chassis.defects import shown
 from services.chassis.errors import (
     STATUS_DETAILS_KEY,
     Code,
@@ -21,13 +21,11 @@ from services.chassis.errors import (
     DeadlineRequired,
     DependencyUnavailable,
     DomainError,
-    Internal,
     InvalidField,
     to_rpc_status,
 )
 from services.chassis.grpc_server.calls import Call, Context, Identify, current_call
 from services.chassis.grpc_server.nul import MUST_NOT, nul_paths
-from services.chassis.ids import new_id
 from services.chassis.telemetry import current_traceparent, get_logger, histogram, set_traceparent, trace_id
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -129,12 +127,7 @@ class Door:
             return error
         if isinstance(error, asyncio.CancelledError):
             return self._cancelled(context)
-        if is_broken_plumbing(error):
-            log.warning("call_lost_plumbing", method=method, error=type(error).__name__)
-            return DependencyUnavailable()
-        error_id = new_id()
-        log.error("call_failed", method=method, error_id=error_id, exc_info=error)
-        return Internal(error_id)
+        return shown(error, "call", method=method)
 
     def _cancelled(self, context: Context) -> DomainError:
         """A cancellation needs an answer too: without one a client could wait for ever (F-42)."""

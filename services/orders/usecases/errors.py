@@ -35,6 +35,12 @@ class TooManyKeys(DomainError):
     code, reason = Code.INVALID_ARGUMENT, "TOO_MANY_METADATA_KEYS"
 
 
+class AnswerTooLarge(Overloaded):
+    """The answers before this one fill the message; repeat this request: its order or its refusal is stored."""
+
+    reason = "ANSWER_TOO_LARGE"
+
+
 class TooManyWatchers(Overloaded):
     """Too many orders are being watched; read the order instead, or watch it later."""
 

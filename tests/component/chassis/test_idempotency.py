@@ -158,6 +158,15 @@ async def test_a_phase_advances_for_the_fence_and_phase_only(db: Database) -> No
     assert await advanced(db, Step(taker.key, taker.fence, "CLAIMED", "PLACED")) == [False]
 
 
+async def test_of_two_steps_of_one_key_only_that_of_its_fence_moves_it(db: Database) -> None:
+    """A try and the one that took it over may meet in one batch."""
+    (mine,) = await claimed(db, request())
+    await end_leases(db)
+    (taker,) = await claimed(db, request())
+    steps = [Step(each.key, each.fence, "CLAIMED", DONE, b"ids") for each in (mine, taker)]
+    assert await advanced(db, *steps) == [False, True]
+
+
 async def test_a_lease_can_be_prolonged_with_a_step(db: Database) -> None:
     (mine,) = await claimed(db, request(), lease=timedelta(seconds=1))
     await db.run(lambda tx: advance(tx, [Step(mine.key, 1, "CLAIMED", "PLACED")], lease=timedelta(minutes=5)))

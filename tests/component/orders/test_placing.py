@@ -1,6 +1,8 @@
 """Orders are placed: frozen, counted once, or refused without a trace."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc.aio
@@ -9,9 +11,11 @@ from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_pb2
 from onefold.orders.v1 import orders_service_pb2 as service_pb2
 
-from services.chassis.errors import Code, InvalidField
+from services.chassis.errors import Code, DomainError, InvalidField
 from services.chassis.ids import parse_number
 from services.chassis.testing import said
+from services.orders.partners import Inventory, Reservation
+from services.orders.usecases.commands import HeldLine
 from tests.component.orders.shop import ADDRESS, TIMEOUT_S, Shop, command, refusal, wanted
 
 
@@ -196,3 +200,27 @@ async def _results(shop: Shop, *requests: service_pb2.CreateOrderRequest) -> lis
 
 async def _raise(error: BaseException) -> None:
     raise error
+
+
+@dataclass
+class Hurt:
+    """Inventory behind a defect that one request meets."""
+
+    inventory: Inventory
+
+    async def reserve(self, reservations: Sequence[Reservation]) -> list[tuple[HeldLine, ...] | DomainError]:
+        if any(each.command.request.request_id == "bad" for each in reservations):
+            raise ValueError("a defect")
+        return await self.inventory.reserve(reservations)
+
+
+@pytest.mark.requirement("R-2.13", "S-26")
+async def test_an_item_that_fails_loses_no_other(shop: Shop) -> None:
+    await shop.stocked("MUG", 5)
+    placing = shop.placement.placing
+    placing._inventory = Hurt(placing._inventory)  # type: ignore[assignment]
+    request = service_pb2.BatchCreateOrdersRequest(requests=[wanted(each, MUG=1) for each in ("a", "bad", "c")])
+    results = (await shop.stub.BatchCreateOrders(request, timeout=TIMEOUT_S)).results
+    assert [each.WhichOneof("result") for each in results] == ["created", "refusal", "created"]
+    assert (results[1].refusal.code, "defect" in results[1].refusal.message) == ("INTERNAL", False)
+    assert await shop.count("orders") == 2
