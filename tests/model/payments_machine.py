@@ -117,7 +117,7 @@ class PaymentsMachine:
         A question that teaches nothing is no step: it would only raise the version, for ever.
         """
         label, stripe = "payments asks the provider", value.stripe
-        after, sent = replace(value, payable=domain.asked(value.payable)), _NOTHING
+        after, sent = replace(value, payable=domain.asked(value.payable, value.payable.look_at)), _NOTHING
         shown = (
             *(seen(stripe, intent, asked=True) for intent in stripe.intents),
             *(refund_seen(stripe, refund) for refund in stripe.refunds),

@@ -54,9 +54,6 @@ def seen(draft: Draft, fact: AttemptSeen) -> None:
     """Take in an intent or session: its money by object, its state by rank."""
     attempt = _find(draft, fact)
     if attempt is None:
-        if fact.state is AttemptState.CANCELED and not fact.captured_minor:
-            draft.outcome = Outcome.STALE
-            return
         attempt = _adopt(draft, fact)
     booked, fresh = len(draft.payable.ledger), not attempt.object_id
     failure = _new_failure(attempt, fact)
@@ -163,9 +160,13 @@ def _find(draft: Draft, fact: AttemptSeen) -> Attempt | None:
 
 
 def _adopt(draft: Draft, fact: AttemptSeen) -> Attempt:
-    """An object for our order that no call of ours is known to have made: it joins, or it must end (R-1.6)."""
+    """An object for our order that no call of ours is known to have made: it joins, or it must end (R-1.6).
+
+    One that ended unpaid is kept, so that an older event about it does not make it a live attempt.
+    """
     payable = draft.payable
-    ends = fact.state in (AttemptState.CANCELED, AttemptState.SUCCEEDED)
+    paid, ended = fact.state is AttemptState.SUCCEEDED, fact.state is AttemptState.CANCELED
+    beside = payable.live_attempt is not None or payable.closed or payable.money_came
     attempt = Attempt(
         id=fact.new_id or fact.object_id,
         number=len(payable.attempts) + 1,
@@ -173,7 +174,7 @@ def _adopt(draft: Draft, fact: AttemptSeen) -> Attempt:
         state=AttemptState.CREATING,
         created_at=draft.now,
         state_at=draft.now,
-        orphan=not ends and (payable.live_attempt is not None or payable.closed or payable.money_came),
+        orphan=ended or (beside and not paid),
     )
     draft.change(attempts=(*payable.attempts, attempt))
     return attempt

@@ -45,7 +45,9 @@ def settle(draft: Draft) -> None:
     outcome = "MONEY_TAKEN" if payable.money_came else "NOTHING_TAKEN"
     for cancellation in payable.waiting:
         draft.say(said.PaymentCancellationSettled(cancellation.id, outcome))
-    draft.change(cancellations=tuple(replace(c, settled=True) for c in payable.cancellations), look_at=None)
+    # Where money came, what is to be asked may be its refunds; where none came, nothing is left to ask about.
+    look_at = payable.look_at if payable.money_came else None
+    draft.change(cancellations=tuple(replace(c, settled=True) for c in payable.cancellations), look_at=look_at)
 
 
 def wait(draft: Draft, *, provider_spoke: bool) -> None:

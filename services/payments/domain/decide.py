@@ -135,6 +135,6 @@ def under_way(payable: Payable, operation: Operation) -> Payable:
     return replace(payable, operations=(*payable.operations, operation))
 
 
-def asked(payable: Payable) -> Payable:
-    """The payable once its question to the provider is on the way; what the answer leaves open asks again."""
-    return replace(payable, look_at=None)
+def asked(payable: Payable, look_at: datetime | None) -> Payable:
+    """The payable once the question of `look_at` has its answer; one that arose meanwhile is still to be asked."""
+    return replace(payable, look_at=None) if payable.look_at == look_at else payable

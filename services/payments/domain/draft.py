@@ -144,6 +144,7 @@ class Draft:
         return known
 
     def look(self, at: datetime) -> None:
-        """Have the provider asked at that time, or earlier."""
+        """Have the provider asked at that time, or earlier; a question that is due may be on its way already."""
         earlier = self.payable.look_at
-        self.change(look_at=at if earlier is None else min(at, earlier))
+        both_due = earlier is not None and max(earlier, at) <= self.now
+        self.change(look_at=at if earlier is None else max(at, earlier) if both_due else min(at, earlier))

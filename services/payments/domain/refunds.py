@@ -19,14 +19,16 @@ _RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 
 
 
 def request(draft: Draft, command: RequestRefund) -> None:
-    """Plan the refund, of several captures where one does not suffice; a failed one is tried anew (S-18)."""
+    """Plan the refund, of several captures where one does not suffice; what failed of it is tried anew (S-18)."""
     payable = draft.payable
     parts = [r for r in payable.refunds if r.refund_id == command.refund_id]
-    if any(r.state is not RefundState.FAILED for r in parts):
+    given = sum(r.money.amount_minor for r in parts if r.state is RefundState.SUCCEEDED)
+    asked = command.amount.amount_minor - given
+    over = not any(r.state is RefundState.FAILED for r in _last_try(parts)) or asked <= 0
+    if any(r.state is RefundState.PENDING for r in parts) or (parts and over):
         draft.outcome = Outcome.STALE
         return
     captures = _captures(payable, command)
-    asked = command.amount.amount_minor
     amount = min(asked, sum(refundable(payable, c) for c in captures))
     if amount < asked:
         draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(max(0, amount)))
@@ -105,14 +107,18 @@ def charge_refunded(draft: Draft, fact: ChargeRefunded) -> None:
 
 
 def dispute_seen(draft: Draft, fact: DisputeSeen) -> None:
-    """Record what the bank took and gave back; a decision is never reopened by an older event (R-1.22)."""
+    """Record what the bank took and gave back; a decision is never reopened, and replaced by a newer one (R-1.22)."""
     disputes = draft.payable.disputes
     old = next((d for d in disputes if d.id == fact.dispute_id), None)
     withdrawn = fact.withdrawn or (old is not None and old.withdrawn)
     decided = old is not None and old.state is not DisputeState.OPEN
-    state = old.state if old is not None and decided else fact.state
-    opened_at = min(old.occurred_at, fact.occurred_at) if old is not None else fact.occurred_at
-    new = Dispute(fact.dispute_id, fact.payment_id, fact.amount, state, opened_at, withdrawn)
+    newer = old is None or fact.occurred_at > old.occurred_at
+    taken = old is None or (fact.state is not DisputeState.OPEN and (newer or not decided))
+    state = fact.state if taken or old is None else old.state
+    decided_at = fact.occurred_at if taken or old is None else old.occurred_at
+    new = Dispute(fact.dispute_id, fact.payment_id, fact.amount, state, decided_at, withdrawn)
+    if state is DisputeState.LOST and draft.payable.has(new.id, Entry.DISPUTE_REINSTATED):
+        draft.raise_incident("dispute_lost_again", new.id)  # the ledger has no word for it: a person books it
     draft.change(disputes=(*(d for d in disputes if d.id != fact.dispute_id), new))
     if withdrawn:
         draft.book(new.id, Entry.DISPUTE_WITHDRAWN, new.money, fact.occurred_at, new.source_id)
@@ -124,6 +130,11 @@ def dispute_seen(draft: Draft, fact: DisputeSeen) -> None:
         draft.say(said.DisputeOpened(new.id, new.money))
     else:
         draft.say(said.DisputeClosed(new.id, new.money, state))
+
+
+def _last_try(parts: list[Refund]) -> list[Refund]:
+    number = max((r.number for r in parts), default=0)
+    return [r for r in parts if r.number == number]
 
 
 def _captures(payable: Payable, command: RequestRefund) -> list[LedgerFact]:

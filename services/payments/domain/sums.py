@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from .payable import LedgerFact, Payable
 from .states import AttemptState, DisputeState, End, Entry, RefundState, Verdict
 
+# Of several disputes the gravest shows.
+_GRAVITY = (DisputeState.NONE, DisputeState.WON, DisputeState.LOST, DisputeState.OPEN)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -38,9 +41,7 @@ def snapshot(payable: Payable) -> Snapshot:
         due_minor=payable.due.amount_minor if payable.due else 0,
         currency=payable.due.currency if payable.due else currency,
         currency_differs=_currency_differs(payable),
-        dispute=max(payable.disputes, key=lambda d: (d.occurred_at, d.id)).state
-        if payable.disputes
-        else DisputeState.NONE,
+        dispute=max((d.state for d in payable.disputes), key=_GRAVITY.index, default=DisputeState.NONE),
         refund_pending_minor=refunds_pending(payable, currency),
     )
 
@@ -63,7 +64,7 @@ def verdict(payable: Payable) -> Verdict:
         return Verdict.REQUIRES_ACTION
     if attempt.state is AttemptState.PROCESSING:
         return Verdict.PROCESSING
-    return Verdict.FAILED if attempt.failures else Verdict.UNPAID
+    return Verdict.FAILED if attempt.failure is not None else Verdict.UNPAID
 
 
 def counted_currency(payable: Payable) -> str:

@@ -18,6 +18,8 @@ _LOOK_LATER: Final = """
 UPDATE payables SET look_at = $2 WHERE order_id = $1 AND look_at IS NOT NULL
 """
 
+_LOOK_NOW: Final = "UPDATE payables SET look_at = $2 WHERE order_id = $1"
+
 T = TypeVar("T")
 
 _CREATE: Final = """
@@ -197,6 +199,11 @@ async def known(db: Database | Transaction, order_ids: Iterable[str]) -> set[str
 async def to_look_at(db: Database, now: datetime, limit: int) -> list[str]:
     """Orders whose provider must be asked now, longest waiting first; takes no lock."""
     return [row["order_id"] for row in await db.fetch(_TO_LOOK_AT, now, limit)]
+
+
+async def look_now(tx: Transaction, order_id: str, now: datetime) -> None:
+    """Have the provider asked at once."""
+    await tx.execute(_LOOK_NOW, order_id, now)
 
 
 async def look_later(tx: Transaction, order_id: str, at: datetime) -> None:

@@ -26,7 +26,7 @@ class Step:
     cause: domain.Input
     caused_by: str = ""
     checkout: Checkout | None = None
-    asked: bool = False  # the question to the provider that was due has been asked
+    asked: datetime | None = None  # the payable's `look_at` when the provider was asked: that question is answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,9 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     payable = written.after.get(step.order_id)
     if payable is None:
         return None
-    if step.asked:
-        payable = domain.asked(payable)
-    cause = step.cause
-    if isinstance(cause, domain.AttemptSeen) and not any(a.names(cause.object_id) for a in payable.attempts):
-        cause = replace(cause, new_id=new_id())  # perhaps an attempt that nobody knows
+    if step.asked is not None:
+        payable = domain.asked(payable, step.asked)
+    cause = _identified(payable, step.cause)
     booked = len(payable.ledger)
     decision = domain.decide(payable, cause, now, context.rules)
     written.after[step.order_id] = decision.payable
@@ -107,6 +105,15 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
         incident = Incident(seen.kind, seen.subject, now, step.order_id, dict(seen.details))
         written.found.append((incident, decision.payable.version, step.caused_by))
     return decision
+
+
+def _identified(payable: domain.Payable, cause: domain.Input) -> domain.Input:
+    """With an id for the attempt, where an object is shown that perhaps nobody knows: by itself or by an answer."""
+    seen = cause.seen if isinstance(cause, domain.OperationEnded) else cause
+    if not isinstance(seen, domain.AttemptSeen) or any(a.names(seen.object_id) for a in payable.attempts):
+        return cause
+    seen = replace(seen, new_id=new_id())
+    return replace(cause, seen=seen) if isinstance(cause, domain.OperationEnded) else seen
 
 
 def _planned(

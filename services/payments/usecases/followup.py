@@ -48,7 +48,7 @@ async def _ask(database: Database, context: Context, order_id: str) -> None:
         await database.run(lambda tx: payables.look_later(tx, order_id, later))
         return
     steps = [Step(order_id, fact, CAUSE) for fact in facts]
-    steps.append(Step(order_id, domain.TimePassed(), CAUSE, asked=True))
+    steps.append(Step(order_id, domain.TimePassed(), CAUSE, asked=payable.look_at))
 
     async def body(tx: Transaction) -> None:
         await apply(tx, context, steps, create=False)

@@ -110,9 +110,9 @@ class Counter:
         await self.sim.client.stripe.confirm(created.client_secret, method)
         return created.attempt.provider_object_id
 
-    async def foreign_intent(self, order_id: str, amount: int = 1_000, currency: str = "usd") -> str:
+    async def foreign_intent(self, order_id: str, amount: int = 1_000, currency: str = "usd", **metadata: str) -> str:
         """An intent for the order that no call of ours made; its client secret."""
-        metadata = {"order_id": order_id}
+        metadata = {"order_id": order_id, **metadata}
         answer = await self._post("payment_intents", amount=amount, currency=currency, metadata=metadata)
         return str(answer["client_secret"])
 

@@ -1,6 +1,7 @@
 """CreatePayment: one intent per order, whoever asks how often, and whatever dies in between."""
 
 import asyncio
+from datetime import timedelta
 from typing import Literal
 
 import grpc
@@ -178,3 +179,44 @@ async def test_what_was_planned_when_the_process_died_is_finished_by_the_next(co
     again = await counter.stub.CreatePayment(request, timeout=5.0)
     assert (again.attempt.provider_object_id, again.client_secret) == (intent.id, intent.client_secret)
     assert await counter.names(order_id) == ["PaymentCreated"]
+
+
+@pytest.mark.requirement("R-1.6", "S-14")
+async def test_a_second_intent_of_one_attempt_is_kept_and_ended(counter: Counter) -> None:
+    order_id = new_id()
+    request = _request(order_id)
+    (begun,) = await attempts.begin(counter.database, counter.context, [begin_of(request, counter.context.provider)])
+    assert isinstance(begun, attempts.Begun)
+    await counter.foreign_intent(order_id, attempt_id=begun.attempt.id)
+    await counter.tell()  # the attempt's object, as it seems; now the answer shows another
+    await counter.settle_operations()
+    assert await counter.open_incidents() == []
+    assert len((await counter.sim.client.stripe.ledger(order_id)).payable) == 1
+    assert [a.number for a in (await counter.get(order_id)).payment.attempts] == [2, 1]
+
+
+@pytest.mark.requirement("F-10", "F-11")
+async def test_a_caller_who_waits_does_not_hurry_the_provider(counter: Counter) -> None:
+    order_id = new_id()
+    await counter.sim.client.faults.api(
+        vendor="stripe", operation="payment_intents.create", kind="rate_limit", order_id=order_id, times=100
+    )
+    for _ in range(5):
+        with pytest.raises(grpc.aio.AioRpcError) as away:
+            await counter.stub.CreatePayment(_request(order_id), timeout=1.4)
+        assert away.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert await counter.database.fetchval("SELECT tries FROM operations") == 1
+
+
+@pytest.mark.requirement("R-1.5", "R-1.10")
+async def test_an_attempt_that_is_over_at_the_provider_is_not_answered_as_payable(counter: Counter) -> None:
+    order_id = new_id()
+    first = await counter.create(order_id, flow=payments_pb2.FLOW_CHECKOUT)
+    await counter.sim.client.advance(24 * 3600)
+    counter.clock.advance(timedelta(minutes=2))
+    with pytest.raises(grpc.aio.AioRpcError) as over:  # its webhook is lost
+        await counter.create(order_id)
+    assert over.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert await counter.jobs.ask_provider() == 1
+    second = await counter.create(order_id)
+    assert second.client_secret and second.attempt.number == first.attempt.number + 1

@@ -258,3 +258,21 @@ def _end(payable: Payable) -> Payable:
         look_at=None,
         ledger=tuple(sorted((replace(f, occurred_at=NOW) for f in payable.ledger), key=repr)),
     )
+
+
+@pytest.mark.requirement("R-1.14")
+def test_a_failure_that_was_asked_for_first_is_one_in_every_verdict() -> None:
+    asked = seen(AttemptState.PAYABLE, 9, asked=True, as_of=at(0), failure_code="card_declined", failure_message="No.")
+    first = decide(live(), asked, NOW)
+    assert (names(first), first.snapshot.verdict) == (["PaymentFailed"], Verdict.FAILED)
+    assert decide(first.payable, failed(5), NOW).snapshot.verdict is Verdict.FAILED
+
+
+@pytest.mark.requirement("R-1.14", "R-1.6")
+def test_a_strange_object_that_ended_is_never_taken_for_a_live_one() -> None:
+    canceled = seen(AttemptState.CANCELED, 9, payment_id="pi_x", new_id="x", end=End.CANCELED)
+    over = decide(Payable("order-1"), canceled, NOW)
+    assert (over.events, over.snapshot.verdict) == ((), Verdict.UNPAID)
+    created = decide(over.payable, seen(AttemptState.PAYABLE, 3, payment_id="pi_x", new_id="y"), NOW)
+    assert (created.outcome, created.payable.live_attempt) == (Outcome.STALE, None)
+    assert decide(created.payable, create(), NOW).operations

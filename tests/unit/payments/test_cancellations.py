@@ -8,15 +8,17 @@ from services.payments.domain import (
     AttemptState,
     CancelPayment,
     CapturePayment,
+    ChargeRefunded,
     End,
     Kind,
     Outcome,
     Payable,
     TimePassed,
+    asked,
     decide,
 )
 from services.payments.domain.events import PaymentCancellationSettled
-from tests.unit.payments.stories import DUE, NOW, create, ended, live, names, paid, run, seen
+from tests.unit.payments.stories import DUE, NOW, at, create, ended, live, names, paid, run, seen
 
 CANCEL = CancelPayment("c1")
 pytestmark = pytest.mark.requirement("S-9")
@@ -111,3 +113,22 @@ def test_an_intent_that_shows_up_after_all_is_ended() -> None:
 def test_a_payable_that_was_paid_elsewhere_has_its_live_attempt_ended() -> None:
     decision = decide(live(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"), NOW)
     assert [(o.kind, o.object_id) for o in decision.operations] == [(Kind.CANCEL, "pi_1")]
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_a_question_about_refunds_survives_the_answer_to_a_cancellation(settled_first: bool) -> None:
+    payable = run(live(), CANCEL)
+    won = ended(payable, Kind.CANCEL, seen=seen(AttemptState.SUCCEEDED, 5))
+    total = ChargeRefunded(at(9), "pi_1", DUE)
+    assert decide(payable, total, NOW).payable.look_at == NOW
+    payable = run(payable, *((won, total) if settled_first else (total, won)))
+    assert payable.look_at == NOW
+    assert all(c.settled for c in payable.cancellations)
+
+
+def test_a_hint_that_comes_while_the_provider_is_asked_is_kept() -> None:
+    total = ChargeRefunded(at(9), "pi_1", DUE)
+    read = decide(paid(), total, NOW).payable
+    hinted = decide(read, total, at(1)).payable
+    assert asked(hinted, read.look_at).look_at == at(1)
+    assert asked(hinted, hinted.look_at).look_at is None

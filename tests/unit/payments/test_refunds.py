@@ -10,6 +10,7 @@ from services.payments.domain import (
     Entry,
     Kind,
     Money,
+    OperationEnded,
     Outcome,
     Payable,
     RefundState,
@@ -26,8 +27,6 @@ REQUEST = RequestRefund("rf", DUE)
 def succeeded(payable: Payable, our_id: str, refund_id: str, amount: Money = DUE, source: str = "pi_1") -> Payable:
     fact = refund_seen(RefundState.SUCCEEDED, our_id=our_id, provider_refund_id=refund_id, amount=amount)
     operation = next(o for o in payable.operations if o.target_id == our_id)
-    from services.payments.domain import OperationEnded
-
     return run(payable, OperationEnded(operation.id, Kind.REFUND, our_id, True, fact))
 
 
@@ -130,3 +129,45 @@ def test_a_dispute_is_told_when_it_opens_and_when_it_closes() -> None:
     assert (names(lost), lost.snapshot.dispute) == (["DisputeClosed"], DisputeState.LOST)
     late = decide(lost.payable, DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN), NOW)
     assert (late.outcome, late.snapshot.dispute) == (Outcome.STALE, DisputeState.LOST)
+
+
+@pytest.mark.requirement("R-1.22")
+def test_a_newer_decision_of_the_bank_replaces_the_older() -> None:
+    lost = run(paid(), DisputeSeen(at(8), "dp", "pi_1", DUE, DisputeState.LOST))
+    won = decide(lost, DisputeSeen(at(20), "dp", "pi_1", DUE, DisputeState.WON), NOW)
+    assert (names(won), won.snapshot.dispute) == (["DisputeClosed"], DisputeState.WON)
+    assert won.payable.has("dp", Entry.DISPUTE_REINSTATED)
+    stale = decide(won.payable, DisputeSeen(at(8), "dp", "pi_1", DUE, DisputeState.LOST), NOW)
+    assert (stale.outcome, stale.snapshot.dispute) == (Outcome.STALE, DisputeState.WON)
+    back = decide(won.payable, DisputeSeen(at(30), "dp", "pi_1", DUE, DisputeState.LOST), NOW)
+    assert ([i.kind for i in back.incidents], back.snapshot.dispute) == (["dispute_lost_again"], DisputeState.LOST)
+
+
+@pytest.mark.requirement("R-1.22")
+def test_an_open_dispute_shows_whatever_became_of_newer_ones() -> None:
+    payable = run(
+        paid(),
+        DisputeSeen(at(6), "dp_1", "pi_1", Money(100, "USD"), DisputeState.OPEN),
+        DisputeSeen(at(7), "dp_2", "pi_1", Money(200, "USD"), DisputeState.LOST),
+        DisputeSeen(at(8), "dp_3", "pi_1", Money(300, "USD"), DisputeState.WON),
+    )
+    assert snapshot(payable).dispute is DisputeState.OPEN
+    closed = run(payable, DisputeSeen(at(9), "dp_1", "pi_1", Money(100, "USD"), DisputeState.WON))
+    assert snapshot(closed).dispute is DisputeState.LOST
+
+
+def test_the_part_of_a_request_that_failed_is_tried_anew_and_no_more() -> None:
+    payable = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"))
+    request = RequestRefund("rf", Money(1_500, "USD"))
+    both = run(payable, request)
+    first, second = both.refunds
+    half = succeeded(both, first.id, "re_1", first.money)
+    assert decide(half, request, NOW).outcome is Outcome.STALE
+    operation = next(o for o in half.operations if o.target_id == second.id)
+    failed = decide(half, OperationEnded(operation.id, Kind.REFUND, second.id, False, code="no"), NOW)
+    assert names(failed) == ["RefundFailed"]
+    again = decide(failed.payable, request, NOW)
+    assert [o.money for o in again.operations] == [second.money]
+    done = succeeded(again.payable, again.operations[0].target_id, "re_2", second.money)
+    assert snapshot(done).refunded_minor == 1_500
+    assert decide(done, request, NOW).outcome is Outcome.STALE

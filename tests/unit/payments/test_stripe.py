@@ -11,6 +11,7 @@ import stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.chassis.money import decimals
 from services.chassis.operations import Declined, Retryable, Unknown
 from services.payments.domain import AttemptSeen, AttemptState, End, Flow, Kind, Money, OperationPlan
 from services.payments.providers.base import Checkout, Malformed, NotPayable
@@ -18,6 +19,7 @@ from services.payments.providers.stripe import money, objects
 from services.payments.providers.stripe.errors import translate
 from services.payments.providers.stripe.events import READERS, read_event
 from services.payments.providers.stripe.parameters import LONGEST, SHORTEST, parameters
+from simulators.stripe import money as simulated
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 ORDER = "01a1fd93-38e1-77ed-bf99-8ad89181878b"
@@ -127,10 +129,23 @@ def test_amounts_of_odd_currencies() -> None:
     assert money.to_stripe(Money(1_050, "KWD")) == {"amount": 1_050, "currency": "kwd"}
     assert money.to_stripe(Money(1_050, "ISK")) == {"amount": 105_000, "currency": "isk"}
     assert money.from_stripe(105_000, "isk") == Money(1_050, "ISK")
+    assert money.to_stripe(Money(105_000, "MGA")) == {"amount": 1_050, "currency": "mga"}
+    assert money.from_stripe(1_050, "mga") == Money(105_000, "MGA")
+    assert money.units(Money(5, "UGX")) == 500
     money.check(1_050, "KWD")
-    for amount, currency in ((1_055, "KWD"), (0, "USD"), (-5, "USD"), (100_000_000, "JPY"), (1_000_000, "ISK")):
+    none = ((1_055, "KWD"), (0, "USD"), (-5, "USD"), (100_000_000, "JPY"), (1_000_000, "ISK"), (1_050, "MGA"))
+    for amount, currency in none:
         with pytest.raises(NotPayable):
             money.check(amount, currency)
+
+
+@pytest.mark.requirement("R-1.20", "F-12")
+def test_one_of_a_currency_is_one_at_stripe() -> None:
+    for code in sorted(simulated.ZERO_DECIMAL | simulated.THREE_DECIMAL | {"usd", "isk", "ugx", "huf"}):
+        currency = code.upper()
+        units = money.units(Money(10 ** decimals(currency), currency))
+        assert simulated.shown(units, code).split()[0].rstrip("0").rstrip(".") == "1", code
+        assert money.from_stripe(units, code) == Money(10 ** decimals(currency), currency)
 
 
 @pytest.mark.requirement("R-1.4", "F-56")
