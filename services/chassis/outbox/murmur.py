@@ -13,18 +13,21 @@ _SEED: Final = 0x9747B28C
 _FACTOR: Final = 0x5BD1E995
 _WORD: Final = 4  # bytes
 _ALL: Final = 0xFFFFFFFF
+_POSITIVE: Final = 0x7FFFFFFF
 _LANE: Final = b"\1\0\0\0\0\0\0\0"
 
 
 def partitions_of(keys: Sequence[bytes], count: int) -> list[int]:
     """The partition of each key among `count`, as every client of Kafka chooses it."""
+    if len(set(map(len, keys))) == 1:
+        return [(hashed & _POSITIVE) % count for hashed in _murmur2(keys, len(keys[0]))]
     by_length: defaultdict[int, list[int]] = defaultdict(list)
     for place, key in enumerate(keys):
         by_length[len(key)].append(place)
     partitions = [0] * len(keys)
     for length, places in by_length.items():
         for place, hashed in zip(places, _murmur2([keys[place] for place in places], length), strict=True):
-            partitions[place] = (hashed & 0x7FFFFFFF) % count
+            partitions[place] = (hashed & _POSITIVE) % count
     return partitions
 
 
