@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from consumers.analytics import parquet
 from ops.__main__ import COMMANDS, app
+from ops.local.child import LocalStackError, completed
 from ops.local.follow import Follower
 from ops.local.paths import place_for, reachable_by_others, server_account
 from tests.component.consumers import records
@@ -76,6 +78,14 @@ def test_a_follower_gives_new_whole_lines_only(tmp_path: Path) -> None:
         log.write("o\n")
     (tmp_path / "payments.log").write_text("first\n")
     assert list(follower.lines()) == [("orders", "two"), ("payments", "first")]
+
+
+def test_a_command_that_hangs_or_fails_is_a_clear_error() -> None:
+    hangs = [sys.executable, "-c", "import signal; signal.pause()"]
+    with pytest.raises(LocalStackError, match=r"initdb took longer than 0\.1 s"):
+        completed("initdb", hangs, timeout_seconds=0.1)
+    with pytest.raises(LocalStackError, match=r"initdb failed:\nno luck"):
+        completed("initdb", [sys.executable, "-c", "raise SystemExit('no luck')"], timeout_seconds=20)
 
 
 def test_a_server_that_may_not_walk_to_its_folder_gets_another(tmp_path: Path) -> None:
