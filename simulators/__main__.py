@@ -23,6 +23,7 @@ def main() -> int:
         log_level="warning",
         access_log=False,
         backlog=2048,
+        timeout_keep_alive=30,
         timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run()

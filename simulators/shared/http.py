@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+_KEPT_SECONDS = 2.0  # below every server's own limit: a connection that it closes meanwhile breaks the next request
+
 
 class Clients:
     """As many clients as calls are under way; each is used again. `timeout_seconds` is for one call."""
@@ -34,5 +36,9 @@ class Clients:
     def _new(self) -> httpx.AsyncClient:
         self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
         return httpx.AsyncClient(
-            base_url=self._base_url, timeout=self._timeout_seconds, verify=self._tls, trust_env=False
+            base_url=self._base_url,
+            timeout=self._timeout_seconds,
+            verify=self._tls,
+            limits=httpx.Limits(keepalive_expiry=_KEPT_SECONDS),
+            trust_env=False,
         )
