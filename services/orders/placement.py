@@ -25,10 +25,12 @@ _MS: Final = 1000
 
 
 class Placement:
-    """`orders` takes commands through the phases up to the order, `paying` from there to the answer."""
+    """`placing` takes commands through the phases up to the order, `paying` from there to the answer."""
 
     def __init__(self, database: Database, settings: OrdersSettings, clock: Clock) -> None:
         token = settings.token.get_secret_value()
+        self._settings = settings
+        self._doors: list[Batcher[PlaceOrder, Placed]] = []
         self._channels: list[grpc.aio.Channel] = [
             channel(settings.inventory_target, token),
             channel(settings.payments_target, token),
@@ -50,9 +52,6 @@ class Placement:
             lease=settings.lease,
         )
         self.paying = Paying(database, payments, clock, settings)
-        self.orders: Batcher[PlaceOrder, Placed] = batcher_for(
-            settings, self.placing.flush, name="create_order", flushes=FLUSHES
-        )
         self.completer = Completer(
             database,
             self.placing,
@@ -71,9 +70,16 @@ class Placement:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def open_door(self) -> Batcher[PlaceOrder, Placed]:
+        """The queue in front of `placing`, for whoever takes calls; metrics tell of one such queue per process."""
+        door = batcher_for(self._settings, self.placing.flush, name="create_order", flushes=FLUSHES)
+        self._doors.append(door)
+        return door
+
     async def close(self) -> None:
         """Finish what waits, then hang up."""
-        await self.orders.close()
+        for door in self._doors:
+            await door.close()
         await self.paying.close()
         for each in self._channels:
             await each.close()

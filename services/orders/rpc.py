@@ -49,7 +49,8 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         self._database = database
         self._policies = settings.policies
         self._clock = clock
-        self._placement = placement
+        self._orders = placement.open_door()
+        self._paying = placement.paying
         self._watching = watching
 
     @shielded
@@ -58,8 +59,8 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
     ) -> service_pb2.CreateOrderResponse:
         """Places an order: reserves stock, freezes prices, starts the payment."""
         command = messages.place_order_of(request, caller_of(context))
-        placed = await self._placement.orders.submit(command, deadline=deadline_of(context))
-        return _created(*await self._placement.paying.finish(placed))
+        placed = await self._orders.submit(command, deadline=deadline_of(context))
+        return _created(*await self._paying.finish(placed))
 
     @shielded
     async def BatchCreateOrders(
@@ -67,7 +68,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
     ) -> service_pb2.BatchCreateOrdersResponse:
         """Places orders; answers per item, in order."""
         commands = [messages.place_order_of(each, caller_of(context)) for each in request.requests]
-        placed = await self._placement.orders.submit_all(commands, deadline=deadline_of(context))
+        placed = await self._orders.submit_all(commands, deadline=deadline_of(context))
         results = await asyncio.gather(*map(self._result, placed))
         fit = len(pages.fitting(results))
         return service_pb2.BatchCreateOrdersResponse(results=[*results[:fit], *[_TOO_LARGE] * (len(results) - fit)])
@@ -160,7 +161,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         try:
             if isinstance(placed, DomainError):
                 raise placed
-            return service_pb2.CreateOrderResult(created=_created(*await self._placement.paying.finish(placed)))
+            return service_pb2.CreateOrderResult(created=_created(*await self._paying.finish(placed)))
         except Exception as error:  # noqa: BLE001  (the caller gets it)
             return service_pb2.CreateOrderResult(refusal=to_refusal(shown(error, "item")))
 
@@ -205,7 +206,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
     async def _way(self, view: OrderView) -> PaymentWay | None:
         """How to pay; an order is shown without it whatever is wrong with payments."""
         try:
-            return await self._placement.paying.way(view)
+            return await self._paying.way(view)
         except DomainError as error:
             log.warning("payment_not_shown", order_id=view.root["order_id"], reason=error.reason)
             return None

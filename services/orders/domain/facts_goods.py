@@ -91,7 +91,6 @@ class FulfillmentFailed(FulfillmentFact):
 
     request_id: str
     round: int
-    reason: str = ""
     lines: Units = ()
 
 

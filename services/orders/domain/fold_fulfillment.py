@@ -64,7 +64,7 @@ def _failed(order: Order, fact: facts.FulfillmentFailed) -> Folded:
     ended = order.cancellation.state is CancellationState.DONE or not order.open_units
     if fact.request_id != order.fulfillment_id or ended:
         return Folded(order, Outcome.STALE)
-    incident = Incident("fulfillment_failed")  # the provider's words may be long and name people; fulfillment has them
+    incident = Incident("fulfillment_failed")  # fulfillment knows why: a provider's words may be long and name people
     if fact.lines and minus(order.open_units, fact.lines):
         return _withdraw(order, fact.lines, incident)
     if order.fulfillment is FulfillmentState.FAILED:

@@ -1,6 +1,7 @@
 """Cancelling by people: asked once, proposed once goods were submitted, decided by an operator (S-8)."""
 
 import asyncio
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from onefold.payments.v1 import payments_events_pb2
 
 from services.chassis.errors import Code, NotFound
 from services.chassis.ids import new_id
-from tests.component.orders.shop import TIMEOUT_S, Shop, context, paid, refusal, snapshot
+from tests.component.orders.shop import TIMEOUT_S, Shop, context, paid, refusal, snapshot, units
 
 
 def settled(order: orders_pb2.Order, number: int = 1) -> payments_events_pb2.PaymentCancellationSettled:
@@ -127,6 +128,35 @@ async def test_a_declined_wish_lets_the_order_go_on(shop: Shop) -> None:
     assert declined.cancellation == orders_pb2.CANCELLATION_STATE_NONE
     assert declined.state == orders_pb2.ORDER_STATE_PROCESSING
     assert (await shop.said(order.order_id))[-1] == "OrderCancellationRefused"
+
+
+@pytest.mark.requirement("S-8", "R-2.4")
+async def test_the_history_tells_why_this_cancellation_was_wanted(shop: Shop) -> None:
+    """Not why an earlier one was, which an operator declined."""
+    order = await submitted(shop)
+    await shop.cancel(order.order_id, note="changed my mind")
+    await decide(shop, order, approve=False)
+    await shop.cancel(order.order_id, "ADMIN")
+    stopped = fulfillment_events_pb2.FulfillmentCancelled(
+        context=context(order.order_id), cancellation_id=f"{order.order_id}:cancel:2", round=1, cancelled=units(order)
+    )
+    assert await shop.hear(settled(order, 2), stopped) == ["APPLIED", "APPLIED"]
+    found = await shop.get(order.order_id)
+    assert found.state == orders_pb2.ORDER_STATE_CANCELLED
+    assert found.history[-1].reason == "cancelled: admin"
+
+
+@pytest.mark.requirement("R-4.7", "S-26")
+async def test_the_words_of_a_provider_name_no_incident(shop: Shop) -> None:
+    """They may be as long as they like, and may name people; fulfillment keeps them."""
+    order = await submitted(shop)
+    words = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(150))  # packs badly
+    failed = fulfillment_events_pb2.FulfillmentFailed(
+        context=context(order.order_id, 2), request_id=f"{order.order_id}:fulfil:1", round=1, reason=words
+    )
+    assert await shop.hear(failed) == ["APPLIED"]
+    rows = await shop.database.fetch("SELECT kind, subject FROM incidents")
+    assert [(row["kind"], row["subject"]) for row in rows] == [("fulfillment_failed", order.order_id)]
 
 
 @pytest.mark.requirement("S-8", "S-29")

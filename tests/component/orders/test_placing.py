@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import grpc.aio
@@ -10,11 +10,13 @@ import pytest
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_pb2
 from onefold.orders.v1 import orders_service_pb2 as service_pb2
+from prometheus_client import REGISTRY
 
 from services.chassis.errors import Code, DomainError, InvalidField
 from services.chassis.ids import parse_number
-from services.chassis.testing import said
+from services.chassis.testing import said, wait_until
 from services.orders.partners import Inventory, Reservation
+from services.orders.placement import Placement
 from services.orders.usecases.commands import HeldLine
 from tests.component.orders.shop import ADDRESS, TIMEOUT_S, Shop, command, refusal, wanted
 
@@ -224,3 +226,36 @@ async def test_an_item_that_fails_loses_no_other(shop: Shop) -> None:
     assert [each.WhichOneof("result") for each in results] == ["created", "refusal", "created"]
     assert (results[1].refusal.code, "defect" in results[1].refusal.message) == ("INTERNAL", False)
     assert await shop.count("orders") == 2
+
+
+@dataclass
+class Held:
+    """Inventory that answers when it is let."""
+
+    inventory: Inventory
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reserve(self, reservations: Sequence[Reservation]) -> list[tuple[HeldLine, ...] | DomainError]:
+        self.asked.set()
+        await self.answering.wait()
+        return await self.inventory.reserve(reservations)
+
+
+@pytest.mark.requirement("R-6.3")
+async def test_metrics_tell_of_the_commands_that_wait_also_beside_jobs(shop: Shop) -> None:
+    await shop.stocked("MUG", 5)
+    placing = shop.placement.placing
+    placing._inventory = held = Held(placing._inventory)  # type: ignore[assignment]
+
+    def waiting() -> float | None:
+        return REGISTRY.get_sample_value("onefold_batch_waiting_commands", {"batcher": "create_order"})
+
+    async with Placement(shop.database, shop.settings, shop.clock):  # that of the jobs, in the same process
+        calls = [asyncio.create_task(shop.create(wanted(MUG=1)))]
+        await held.asked.wait()
+        calls.append(asyncio.create_task(shop.create(wanted(MUG=1))))
+        await wait_until(lambda: waiting() == 1)
+        held.answering.set()
+        await asyncio.gather(*calls)
+    assert waiting() == 0
