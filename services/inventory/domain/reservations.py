@@ -25,10 +25,7 @@ from services.inventory.domain.stock import MovementKind, Shelf, Short, Stock, c
 def check_cart(cart: Cart, stock: Stock) -> tuple[CartProblem, ...]:
     """All problems of all lines: those of the catalogue, then what is short (R-2.1)."""
     chosen = choose_locations(quantities(cart.lines), stock)
-    if not isinstance(chosen, Short):
-        return cart.problems
-    short = chosen.shortages
-    return cart.problems + tuple(CartProblem(ProblemKind.OUT_OF_STOCK, s.sku, s.requested, s.available) for s in short)
+    return _with_shortages(cart, chosen) if isinstance(chosen, Short) else cart.problems
 
 
 def reserve(order: OrderStock, stock: Stock, command: ReserveStock) -> Decision:
@@ -42,9 +39,10 @@ def reserve(order: OrderStock, stock: Stock, command: ReserveStock) -> Decision:
         return stale(order, stock, "placed", Refused(RefusedReason.ORDER_PLACED))
     shelf = Shelf(stock, order.order_id)
     ended, facts = end_live(shelf, order)  # the undo of the number before got lost: this one replaces it
-    problems = check_cart(command.cart, shelf.stock)
-    taken = take(shelf, command.cart.lines)
-    if problems or isinstance(taken, Short):
+    cart = command.cart
+    taken = take(shelf, cart.lines)
+    if cart.problems or isinstance(taken, Short):
+        problems = _with_shortages(cart, taken) if isinstance(taken, Short) else cart.problems
         return stale(order, stock, "rejected", Refused(RefusedReason.CART_REJECTED, problems))
     hold = Hold(command.reservation, HoldState.TENTATIVE, taken, command.lapses_at)
     after = order.next(*ended, hold)
@@ -136,6 +134,13 @@ def by_line(units: Iterable[LineQuantity]) -> dict[int, int]:
     for unit in units:
         total[unit.line] = total.get(unit.line, 0) + unit.quantity
     return total
+
+
+def _with_shortages(cart: Cart, short: Short) -> tuple[CartProblem, ...]:
+    """The catalogue's problems, then what is short."""
+    return cart.problems + tuple(
+        CartProblem(ProblemKind.OUT_OF_STOCK, each.sku, each.requested, each.available) for each in short.shortages
+    )
 
 
 def _give_back(order: OrderStock, stock: Stock, hold: Hold, state: HoldState, reason: str) -> Decision:
