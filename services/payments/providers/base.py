@@ -22,7 +22,10 @@ class NotPayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """What a create tells the provider about the order, beside the money: never lines, names or addresses (F-11)."""
+    """What a create tells the provider about the order, beside the money: no lines, names or postal addresses (F-11).
+
+    The e-mail address is stored with the operation, for the receipt that the provider sends.
+    """
 
     order_id: str
     order_number: str = ""
@@ -63,8 +66,18 @@ class Shown:
     order_id: str
     word: str
     paid: bool
+    created: datetime  # by the provider's clock
     secret: str = ""
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object of the provider's list that cannot be read, and why."""
+
+    object_id: str
+    order_id: str
+    problem: str
 
 
 class Provider(Protocol):
@@ -103,8 +116,8 @@ class Provider(Protocol):
     def events(self, since: datetime, until: datetime) -> AsyncIterator[tuple[str, bytes]]:
         """(event id, body) of the provider's own log of events of that window (F-4)."""
 
-    def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown]:
-        """Intents and sessions that were made in the window."""
+    def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown | Unreadable]:
+        """Intents and sessions that were made in the window; one that cannot be read stops no other."""
 
     async def close(self) -> None:
         """Close connections."""

@@ -18,6 +18,11 @@ _LOOK_LATER: Final = """
 UPDATE payables SET look_at = $2 WHERE order_id = $1 AND look_at IS NOT NULL
 """
 
+_LIVE: Final = """
+SELECT object_id, payment_id, state_at FROM payment_attempts
+ WHERE state NOT IN ('SUCCEEDED', 'CANCELED') AND provider = $1 AND created_at >= $2
+"""
+
 _LOOK_NOW: Final = "UPDATE payables SET look_at = $2 WHERE order_id = $1"
 
 T = TypeVar("T")
@@ -188,6 +193,12 @@ async def find_orders(db: Database | Transaction, provider: str, object_ids: Ite
     """Provider's object id -> order id, for those that are known (R-1.10)."""
     ids = sorted({i for i in object_ids if i})
     return {row["object_id"]: row["order_id"] for row in await db.fetch(_FIND, provider, ids)} if ids else {}
+
+
+async def live_since(db: Database, provider: str, since: datetime) -> dict[str, datetime]:
+    """Provider's object id -> the provider's time of its state, of attempts that were alive and begun `since`."""
+    found = await db.fetch(_LIVE, provider, since)
+    return {i: row["state_at"] for row in found for i in (row["object_id"], row["payment_id"]) if i}
 
 
 async def known(db: Database | Transaction, order_ids: Iterable[str]) -> set[str]:

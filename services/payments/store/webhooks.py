@@ -40,6 +40,12 @@ ON CONFLICT (source, event_id) DO UPDATE
  WHERE w.processed_at IS NULL
 """
 
+# Like one that failed when it came: the provider's next delivery, or the reconciler, is processed.
+_SET_ASIDE: Final = """
+UPDATE webhook_events SET processed_at = NULL, outcome = 'failed', error = $3
+ WHERE source = $1 AND event_id = $2 AND outcome = 'incident'
+"""
+
 # Unmatched events whose order, or one of whose objects, has become known (R-1.13).
 _MATCHABLE: Final = """
 SELECT w.source, w.event_id, w.raw, w.received_at
@@ -155,6 +161,11 @@ async def lock_unmatched(tx: Transaction, keys: Sequence[Key]) -> set[Key]:
     """Lock those of the (source, event id) that are still unmatched."""
     rows = await tx.fetch(_LOCK_UNMATCHED, [source for source, _ in keys], [event_id for _, event_id in keys])
     return {(row["source"], row["event_id"]) for row in rows}
+
+
+async def set_aside(tx: Transaction, key: Key, error: str) -> None:
+    """An unmatched webhook could not be applied when its order had appeared: it counts as unprocessed."""
+    await tx.execute(_SET_ASIDE, *key, error[:2000])
 
 
 async def received(db: Database, source: str, event_ids: Sequence[str]) -> set[str]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis.db import Database, Transaction
+from services.chassis import incidents
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.operations import Declined, Retryable, Unknown
 from services.chassis.telemetry import get_logger
 from services.payments import domain
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 _AT_ONCE: Final = 10
 _TRY_AGAIN: Final = timedelta(minutes=1)
 CAUSE: Final = "asked"
+NOT_FOLLOWED: Final = "provider_not_followed"
 
 
 async def ask(database: Database, context: Context, limit: int) -> int:
@@ -32,8 +34,27 @@ async def ask(database: Database, context: Context, limit: int) -> int:
         async with places:
             await _ask(database, context, order_id)
 
-    await asyncio.gather(*(one(order_id) for order_id in order_ids))
+    results = await asyncio.gather(*(one(order_id) for order_id in order_ids), return_exceptions=True)
+    for order_id, error in zip(order_ids, results, strict=True):
+        if error is None:
+            continue
+        if not isinstance(error, Exception) or is_broken_plumbing(error):
+            raise error
+        await _give_up_for_now(database, context, order_id, error)
     return len(order_ids)
+
+
+async def _give_up_for_now(database: Database, context: Context, order_id: str, error: Exception) -> None:
+    """What cannot be read or stored is asked about later, and a person is told."""
+    log.error("provider_not_followed", order_id=order_id, exc_info=error)
+    now = context.clock.now()
+    incident = incidents.Incident(NOT_FOLLOWED, order_id, now, order_id, {"problem": repr(error)[:500]})
+
+    async def body(tx: Transaction) -> None:
+        await payables.look_later(tx, order_id, now + context.rules.ask_again)
+        await incidents.open_incidents(tx, [incident])
+
+    await database.run(body)
 
 
 async def _ask(database: Database, context: Context, order_id: str) -> None:

@@ -4,20 +4,25 @@ Why: what a webhook did not tell goes through the same intake as webhooks, so th
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import incidents
-from services.chassis.db import Database, Transaction
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.errors import DomainError
+from services.chassis.telemetry import get_logger
 from services.payments import domain
-from services.payments.providers.base import Shown
+from services.payments.providers.base import Shown, Unreadable
 from services.payments.store import payables, webhooks
 from services.payments.usecases.decisions import Context, Step, apply
 from services.payments.usecases.webhooks import UNMATCHED, Result, Webhook, WebhookOutcome
 
+log = get_logger(__name__)
+
+NOT_RECONCILED: Final = "object_not_reconciled"
 _BATCH: Final = 100
+_CREATED_LATE: Final = timedelta(days=1)  # an object may be made so long after its attempt was begun (F-9)
 CAUSE: Final = "reconciler"
 _DONE: Final = (WebhookOutcome.APPLIED, WebhookOutcome.STALE, WebhookOutcome.IGNORED)
 Batch = Sequence[Webhook]
@@ -45,9 +50,15 @@ async def reconcile(
             await _recover(database, context, intake, missed, result)
             missed = {}
     await _recover(database, context, intake, missed, result)
+    # What each state was before the provider is asked, by its own clock: what comes meanwhile is newer than its list.
+    live = await payables.live_since(database, context.provider.name, since - _CREATED_LATE)
     batch: list[Shown] = []
     async for shown in context.provider.payables(since, until, context.clock.now()):
-        batch.append(shown)
+        if isinstance(shown, Unreadable):
+            await _report(database, context, result, shown.object_id, shown.order_id, shown.problem)
+            continue
+        as_of = live.get(shown.seen.object_id, shown.created)
+        batch.append(replace(shown, seen=replace(shown.seen, as_of=as_of)))
         if len(batch) == _BATCH:
             await _heal(database, context, batch, result)
             batch = []
@@ -74,9 +85,35 @@ async def _recover(
 
 
 async def _heal(database: Database, context: Context, batch: Sequence[Shown], result: Reconciled) -> None:
-    """Apply what an object shows where it differs; an object that nobody asked for is adopted or ended."""
-    if not batch:
-        return
+    """Take in a batch; one object that cannot be stored stops no other, and a person is told."""
+    try:
+        orphans, found = await _take_in(database, context, batch) if batch else (0, 0)
+    except Exception as error:
+        if is_broken_plumbing(error):
+            raise
+        if len(batch) > 1:
+            for one in batch:
+                await _heal(database, context, [one], result)
+            return
+        await _report(database, context, result, batch[0].seen.object_id, batch[0].order_id, repr(error))
+    else:
+        result.orphans_ended += orphans
+        result.incidents += found
+
+
+async def _report(
+    database: Database, context: Context, result: Reconciled, object_id: str, order_id: str, problem: str
+) -> None:
+    log.error("object_not_reconciled", object_id=object_id, order_id=order_id, problem=problem)
+    incident = incidents.Incident(NOT_RECONCILED, object_id, context.clock.now(), order_id, {"problem": problem[:500]})
+    result.incidents += len(await database.run(lambda tx: incidents.open_incidents(tx, [incident])))
+
+
+async def _take_in(database: Database, context: Context, batch: Sequence[Shown]) -> tuple[int, int]:
+    """Apply what an object shows where it differs; an object that nobody asked for is adopted or ended.
+
+    Returns how many orphans are to end, and how many incidents were found.
+    """
     ids = [object_id for shown in batch for object_id in (shown.seen.session_id, shown.seen.payment_id)]
     orders = await payables.find_orders(database, context.provider.name, ids)
     placed = [(_order_of(shown, orders), shown) for shown in batch]
@@ -101,9 +138,7 @@ async def _heal(database: Database, context: Context, batch: Sequence[Shown], re
         found = sum(len(decision.incidents) for decision in decisions if decision is not None)
         return orphans, len(opened) + found
 
-    orphans, found = await database.run(body)
-    result.orphans_ended += orphans
-    result.incidents += found
+    return await database.run(body)
 
 
 def _order_of(shown: Shown, orders: dict[str, str]) -> str:

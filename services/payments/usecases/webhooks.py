@@ -24,6 +24,7 @@ log = get_logger(__name__)
 
 UNMATCHED: Final = "order_not_found"
 UNREADABLE: Final = "webhook_unreadable"
+NOT_MATCHED: Final = "webhook_not_matched"
 
 _outcomes = counter("payment_webhooks_total", "Webhooks by type and what became of them", ["type", "outcome"])
 
@@ -105,7 +106,33 @@ async def match(database: Database, context: Context, limit: int) -> int:
     """Apply unmatched webhooks whose order has appeared, and close their incidents (R-1.13). Returns how many."""
     found = await webhooks.matchable(database, limit)
     read = [one for raw in found if (one := _read(context, Webhook(raw.source, raw.raw, raw.received_at)))]
+    return await _match(database, context, read) if read else 0
 
+
+async def _match(database: Database, context: Context, read: Sequence[_Read]) -> int:
+    """One that cannot be applied stops no other: it counts as unprocessed again, and a person is told."""
+    try:
+        return await _match_all(database, context, read)
+    except Exception as error:
+        if is_broken_plumbing(error):
+            raise
+        if len(read) > 1:
+            return sum([await _match(database, context, [one]) for one in read])
+        (one,) = read
+        log.error("webhook_not_matched", event_id=one.stored.event_id, exc_info=error)
+        now, problem = context.clock.now(), repr(error)
+        details = {"type": one.stored.type, "problem": problem[:500]}
+        incident = incidents.Incident(NOT_MATCHED, one.stored.event_id, now, one.event.order_id, details)
+
+        async def body(tx: Transaction) -> None:
+            await webhooks.set_aside(tx, one.key, problem)
+            await incidents.open_incidents(tx, [incident])
+
+        await database.run(body)
+        return 0
+
+
+async def _match_all(database: Database, context: Context, read: Sequence[_Read]) -> int:
     async def body(tx: Transaction) -> int:
         # Claimed anew under the lock of its row: two jobs at once would apply it twice (S-4: claims, then roots).
         held = await webhooks.lock_unmatched(tx, [one.key for one in read])
@@ -115,11 +142,11 @@ async def match(database: Database, context: Context, limit: int) -> int:
         await _finish(tx, context, {one.key: outcomes[one.key] for one in matched})
         now = context.clock.now()
         closed = await incidents.match(tx, UNMATCHED, [_subject(one) for one in matched], now=now)
-        resolved = [published.incident_resolved(incident, "", "matched", now) for incident in closed]
+        resolved = [published.incident_resolved(incident, incident.order_id, "matched", now) for incident in closed]
         await outbox.append(tx, resolved)
         return len(matched)
 
-    return await database.run(body) if read else 0
+    return await database.run(body)
 
 
 async def _apply(tx: Transaction, context: Context, batch: Sequence[_Read]) -> dict[Key, WebhookOutcome]:

@@ -4,13 +4,15 @@ Why: a test says what a caller, a customer, the provider or time does, and then 
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import httpx
+import pytest
 from google.protobuf.message import Message
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_events_pb2 as orders_pb2
@@ -19,7 +21,7 @@ from onefold.payments.v1 import payments_service_pb2 as service_pb2
 from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
 
 from services.chassis.clock import ManualClock
-from services.chassis.db import Database
+from services.chassis.db import Database, Transaction
 from services.chassis.ids import new_id
 from services.chassis.operations import OperationRunner
 from services.chassis.testing import hear, incoming, open_database, said, serving
@@ -28,12 +30,18 @@ from services.payments.events import CONSUMER, handler
 from services.payments.jobs import PaymentsJobs
 from services.payments.providers.stripe import StripeProvider
 from services.payments.rpc import PaymentsServicer
+from services.payments.store import payables
 from services.payments.usecases.calls import provider_calls
 from services.payments.usecases.decisions import Context
 from simulators.app import RunningSimulators
 
 KEY = "sk_test_onefold"
 TIMEOUT_S = 10.0
+_PROCESSED = """
+INSERT INTO webhook_events (source, event_id, type, raw, received_at, processed_at, outcome)
+SELECT 'stripe', convert_from(raw, 'UTF8')::json ->> 'id', 'x', raw, now(), now(), 'stale' FROM unnest($1::bytea[]) raw
+ON CONFLICT DO NOTHING
+"""
 CLAIM_LEASES = "UPDATE operations SET lease_until = NULL, next_try_at = planned_at"
 
 
@@ -90,6 +98,10 @@ class Counter:
         """Deliver everything the provider has told so far."""
         return await self.ingest(*await self.webhooks())
 
+    async def tell_nothing(self) -> None:
+        """As if everything that the provider has told so far had been processed without an effect."""
+        await self.database.fetch(_PROCESSED, await self.webhooks())
+
     async def hear(self, *messages: Message) -> dict[str, str]:
         """Events of orders, as the consumer would apply them; type -> outcome."""
         events = [incoming(message, offset=offset) for offset, message in enumerate(messages)]
@@ -127,6 +139,17 @@ class Counter:
             answer = await client.post(f"{self.sim.stripe_url}/v1/{path}", data=data)
             found: dict[str, Any] = answer.raise_for_status().json()
             return found
+
+    def poison(self, order_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on the store refuses whatever changes this order."""
+        good = payables.save
+
+        async def save(tx: Transaction, changes: Sequence[payables.Change], provider: str) -> None:
+            if any(change.after.order_id == order_id for change in changes):
+                raise asyncpg.DataError("poisoned")
+            await good(tx, changes, provider)
+
+        monkeypatch.setattr(payables, "save", save)
 
     async def settle_operations(self) -> None:
         """Run what is due until nothing is."""

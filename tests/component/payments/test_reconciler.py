@@ -1,10 +1,16 @@
 """The reconciler: missed webhooks come in, orphans end, drifts heal (R-1.6, R-1.18)."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from onefold.payments.v1 import payments_pb2
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
+from services.chassis.messages import timestamp
+from services.payments.domain import AttemptSeen
+from services.payments.providers.stripe import objects
 from tests.component.payments.counter import Counter
 
 
@@ -23,13 +29,70 @@ async def test_missed_webhooks_come_in_once(counter: Counter) -> None:
 
 
 @pytest.mark.requirement("R-1.6", "R-1.18")
-async def test_an_orphan_beside_a_live_attempt_is_ended(counter: Counter) -> None:
+async def test_an_orphan_whose_events_are_all_processed_is_ended(counter: Counter) -> None:
     order_id = new_id()
     ours = await counter.create(order_id)
     await counter.foreign_intent(order_id)
     assert len((await counter.sim.client.stripe.ledger(order_id)).payable) == 2
+    await counter.tell()
+    await counter.database.fetch("DELETE FROM provider_objects WHERE object_id <> $1", ours.attempt.provider_object_id)
+    await counter.database.fetch("DELETE FROM payment_attempts WHERE number > 1")
+    await counter.database.fetch("DELETE FROM operations WHERE kind = 'cancel'")
     done = await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
     await counter.settle_operations()
-    assert done.orphans_ended + done.events_recovered > 0
+    assert (done.orphans_ended, done.events_recovered) == (1, 0)
     assert (await counter.sim.client.stripe.ledger(order_id)).payable == [ours.attempt.provider_object_id]
     assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_UNPAID
+
+
+@pytest.mark.requirement("R-1.18", "R-1.14")
+@pytest.mark.parametrize("apart", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_drift_is_healed_whatever_our_clock_says(counter: Counter, apart: timedelta) -> None:
+    order_id = new_id()
+    created = await counter.create(order_id)
+    await counter.sim.client.stripe.confirm(created.client_secret, "pm_card_authenticationRequired")
+    await counter.tell()
+    await counter.sim.client.stripe.authenticate(created.attempt.provider_object_id, succeed=False)
+    await counter.tell_nothing()
+    assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_REQUIRES_ACTION
+    counter.clock.advance(apart)
+    window = service_pb2.ReconcilePaymentsRequest(until=timestamp(counter.clock.now() + timedelta(hours=2)))
+    done = await counter.stub.ReconcilePayments(window, timeout=10.0)
+    assert (done.events_recovered, done.incidents) == (0, 0)
+    assert (await counter.get(order_id)).payment.attempts[0].state == payments_pb2.ATTEMPT_STATE_PAYABLE
+
+
+@pytest.mark.requirement("R-1.18")
+async def test_an_object_that_cannot_be_taken_in_stops_no_other(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = new_id(), new_id()
+    for order_id in (bad, good):
+        await counter.pay(order_id)
+    await counter.tell_nothing()
+    counter.poison(bad, monkeypatch)
+    done = await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
+    assert done.incidents == 1
+    assert await counter.open_incidents() == ["object_not_reconciled"]
+    assert (await counter.get(good)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+    await counter.database.fetch("UPDATE payables SET look_at = $1", counter.clock.now())
+    await counter.jobs.ask_provider()
+    assert await counter.open_incidents() == ["object_not_reconciled", "provider_not_followed"]
+    assert await counter.jobs.ask_provider() == 0
+
+
+@pytest.mark.requirement("R-1.18")
+async def test_an_object_that_cannot_be_read_stops_no_other(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange, good = new_id(), new_id()
+    for order_id in (strange, good):
+        await counter.pay(order_id)
+    await counter.tell_nothing()
+    read = objects.intent
+
+    def intent(row: objects.Object, *arguments: Any, **more: Any) -> AttemptSeen:
+        return read({**row, "status": "new_status"} if objects.order_of(row) == strange else row, *arguments, **more)
+
+    monkeypatch.setattr(objects, "intent", intent)
+    done = await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
+    assert done.incidents == 1
+    assert (await counter.get(good)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID

@@ -110,6 +110,40 @@ async def test_a_bad_event_does_not_stop_the_others_of_its_batch(counter: Counte
     assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
 
 
+@pytest.mark.requirement("R-1.3", "S-26")
+async def test_an_event_that_cannot_be_stored_does_not_stop_the_others_of_its_batch(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = new_id(), new_id()
+    for order_id in (bad, good):
+        await counter.pay(order_id)
+    counter.poison(bad, monkeypatch)
+    outcomes = await counter.tell()
+    assert "FAILED" in outcomes and "APPLIED" in outcomes
+    assert (await counter.get(good)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+    assert (await counter.get(bad)).payment.ledger == []
+
+
+@pytest.mark.requirement("R-1.13")
+async def test_an_unmatched_event_that_cannot_be_applied_stops_no_other(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = new_id(), new_id()
+    for order_id in (bad, good):
+        await counter.sim.client.stripe.confirm(await counter.foreign_intent(order_id), "pm_card_visa")
+    await counter.tell()
+    await counter.hear(placed(bad), placed(good))
+    with monkeypatch.context() as patched:
+        counter.poison(bad, patched)
+        assert await counter.jobs.match_webhooks() > 0
+        assert await counter.jobs.match_webhooks() == 0
+    assert (await counter.get(good)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+    assert (await counter.get(bad)).payment.ledger == []
+    assert set(await counter.open_incidents()) == {"order_not_found", "webhook_not_matched"}
+    assert "APPLIED" in await counter.tell()  # it counts as unprocessed: the next delivery is processed
+    assert (await counter.get(bad)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+
+
 @pytest.mark.requirement("R-1.7")
 async def test_unknown_types_are_stored_and_have_no_effect(counter: Counter) -> None:
     body = json.dumps({"id": "evt_u", "type": "customer.created", "created": 1, "data": {"object": {}}}).encode()

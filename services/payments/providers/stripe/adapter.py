@@ -12,7 +12,7 @@ import stripe
 
 from services.chassis.operations import Declined, Operation
 from services.payments.domain import AttemptSeen, AttemptState, Kind, OperationPlan, RefundSeen
-from services.payments.providers.base import Checkout, ProviderEvent, Shown
+from services.payments.providers.base import Checkout, ProviderEvent, Shown, Unreadable
 from services.payments.providers.stripe import events, money, objects
 from services.payments.providers.stripe.errors import is_not_found, translate
 from services.payments.providers.stripe.parameters import parameters
@@ -118,13 +118,12 @@ class StripeProvider:
                 async for row in self._pages("events", {"created": _between(since, until), "types": part}):
                     yield row["id"], stripe_json(row)
 
-    async def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown]:
+    async def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown | Unreadable]:
         """Sessions first: the intent of a session is not ended by itself (F-7)."""
         window = {"created": _between(since, until)}
-        async for row in self._pages("checkout.sessions", window):
-            yield _shown(row, at)
-        async for row in self._pages("payment_intents", window):
-            yield _shown(row, at)
+        for service in ("checkout.sessions", "payment_intents"):
+            async for row in self._pages(service, window):
+                yield _listed(row, at)
 
     async def close(self) -> None:
         """Close the HTTP client."""
@@ -205,13 +204,20 @@ def _seen(row: Mapping[str, Any], at: datetime, *, asked: bool = True) -> Attemp
     return read(row, at, asked=asked)
 
 
+def _listed(row: Mapping[str, Any], at: datetime) -> Shown | Unreadable:
+    try:
+        return _shown(row, at)
+    except (KeyError, TypeError, ValueError) as error:
+        return Unreadable(objects.identity(row.get("id")), objects.order_of(row), repr(error))
+
+
 def _shown(row: Mapping[str, Any], at: datetime) -> Shown:
     seen = _seen(row, at)
     is_session = row["object"] == "checkout.session"
     word = row["payment_status"] if is_session else row["status"]
     secret, url = _secrets_of(row) if not _is_over(row) else ("", "")
     paid = word in ("paid", "no_payment_required") if is_session else word == "succeeded"
-    return Shown(seen, objects.order_of(row), objects.text(word), paid, secret, url)
+    return Shown(seen, objects.order_of(row), objects.text(word), paid, objects.moment(row["created"]), secret, url)
 
 
 def _state(row: Mapping[str, Any]) -> AttemptState | None:
