@@ -84,6 +84,8 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         self, request: service_pb2.ListOrdersRequest, context: Context
     ) -> service_pb2.ListOrdersResponse:
         """Lists orders, newest first; a page ends where a message would be too large."""
+        if orders_pb2.ORDER_STATE_UNSPECIFIED in request.states:
+            raise InvalidField("states", "names no state")
         wanted = Wanted(
             request.customer_id,
             tuple(orders_pb2.OrderState.Name(state).removeprefix("ORDER_STATE_") for state in request.states),

@@ -72,6 +72,8 @@ SELECT shipment_id, order_id, place, state, carrier, tracking_number, tracking_u
 ON CONFLICT (shipment_id) DO UPDATE
    SET state = excluded.state, told = excluded.told,
        delivered_at = coalesce(p.delivered_at, excluded.delivered_at)
+ WHERE p.order_id = excluded.order_id
+RETURNING p.shipment_id
 """
 
 _ADD_OBJECTS: Final = """
@@ -119,6 +121,10 @@ class Change:
     seen: Mapping[str, datetime]
 
 
+class ParcelOfAnotherOrder(Exception):
+    """A shipment's id stands for a parcel of another order: a defect of whoever said it, for a person to see."""
+
+
 async def lock(tx: Transaction, order_ids: Iterable[str]) -> dict[str, Root]:
     """Lock the roots that exist, in the order of their ids; then read them."""
     ids = sorted(await lock_only(tx, order_ids))
@@ -132,7 +138,10 @@ async def lock_only(tx: Transaction, order_ids: Iterable[str]) -> set[str]:
 
 
 async def save(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
-    """Write what the decisions changed: one statement for roots and history, one each for lines and parcels."""
+    """Write what the decisions changed: one statement for roots and history, one each for lines and parcels.
+
+    Raises ParcelOfAnotherOrder.
+    """
     if not changes:
         return
     roots: list[Row] = []
@@ -145,7 +154,9 @@ async def save(tx: Transaction, changes: Sequence[Change], now: datetime) -> Non
     if lines:
         await tx.execute(_SAVE_LINES, rows.as_json(lines))
     if parcels:
-        await tx.execute(_SAVE_PARCELS, rows.as_json(parcels))
+        saved = {row["shipment_id"] for row in await tx.fetch(_SAVE_PARCELS, rows.as_json(parcels))}
+        if others := sorted({parcel["shipment_id"] for parcel in parcels} - saved):
+            raise ParcelOfAnotherOrder(", ".join(others))
 
 
 async def move_lines(tx: Transaction, locations: Mapping[tuple[str, int], str]) -> None:

@@ -7,6 +7,7 @@ that makes them true, so that nobody can skip one of them (R-2.4).
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from services.chassis import incidents, outbox
 from services.chassis.db import Transaction
@@ -14,6 +15,9 @@ from services.orders.domain import Advanced, CancellationState, HistoryEntry, Or
 from services.orders.published import message_of
 from services.orders.store import roots
 from services.orders.store.roots import Change, Root
+
+ANOTHER_ORDERS: Final = "payment_of_another_order"
+"""Kind of the incident that a provider's object is told of two orders."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from services.chassis.inbox import Outcome
 from services.orders import domain
 from services.orders.domain import Policies, facts
 from services.orders.store import roots
-from services.orders.usecases.deciding import Decisions
+from services.orders.usecases.deciding import ANOTHER_ORDERS, Decisions
 
 CONSUMER: Final = "orders"
 """Name of the consumer in the inbox and of its parked keys."""
@@ -50,7 +50,7 @@ def _fold(decisions: Decisions, incoming: IncomingFact, owners: Mapping[str, str
     if owners.get(incoming.object_id, order.order_id) != order.order_id:
         details = {"event": type(incoming.fact).__name__, "belongs_to": owners[incoming.object_id]}
         subject = f"{order.order_id} {incoming.object_id}"
-        decisions.open_incident("payment_of_another_order", subject, order.order_id, details)
+        decisions.open_incident(ANOTHER_ORDERS, subject, order.order_id, details)
         return Outcome.CONTRADICTION
     folded, advanced = domain.decide(order, incoming.fact, decisions.now, decisions.policies)
     decisions.take(order.order_id, advanced, caused_by=incoming.event_id, fact_at=incoming.fact.occurred_at)

@@ -3,11 +3,12 @@
 Why: a provider may be slow, so each order goes on alone; whoever repeats the call gets the same attempt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from services.chassis import idempotency
+from services.chassis import idempotency, incidents
 from services.chassis.batch import Batcher, batcher_for
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
@@ -20,6 +21,7 @@ from services.orders.store import reading, roots
 from services.orders.store.reading import OrderView
 from services.orders.usecases.cancelling import cancel_orders
 from services.orders.usecases.commands import CancelOrder, PaymentOrder, PaymentWay
+from services.orders.usecases.deciding import ANOTHER_ORDERS
 from services.orders.usecases.errors import FINAL, NotPayable, OrderNotFound
 from services.orders.usecases.placing import DEFERRED, PLACED, Placed
 
@@ -107,7 +109,8 @@ class Paying:
         objects = {answer.object_id: answer.order_id for answer in ours if answer.object_id}
         undone = [answer for answer in ours if answer.refusal is not None]
         await roots.lock_only(tx, [*objects.values(), *(answer.order_id for answer in undone)])
-        await roots.add_objects(tx, objects, self._clock.now())
+        owners = await roots.add_objects(tx, objects, self._clock.now())
+        await incidents.open_incidents(tx, _misplaced(objects, owners, self._clock.now()))
         if undone:
             await cancel_orders(tx, [_undo(answer) for answer in undone], self._clock.now(), self._policies)
         return kept
@@ -141,6 +144,21 @@ def _restated(refusal: DomainError) -> DomainError:
         return refusal
     wrong = refusal.violations if isinstance(refusal, InvalidField) else ()
     return NotPayable(why="; ".join(description for _, description in wrong) or refusal.message)
+
+
+def _misplaced(objects: Mapping[str, str], owners: Mapping[str, str], now: datetime) -> list[incidents.Incident]:
+    """Objects that payments told this order of and that another order has had before, each an incident."""
+    return [
+        incidents.Incident(
+            ANOTHER_ORDERS,
+            f"{order_id} {object_id}",
+            now,
+            order_id=order_id,
+            details={"event": "CreatePayment", "belongs_to": owners[object_id]},
+        )
+        for object_id, order_id in objects.items()
+        if owners[object_id] != order_id
+    ]
 
 
 def _undo(answer: _Answer) -> CancelOrder:

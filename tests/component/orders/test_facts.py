@@ -239,3 +239,15 @@ async def test_two_parcels_are_told_once_each(shop: Shop, order: orders_pb2.Orde
     assert await shop.hear(one, one, two) == ["APPLIED", "STALE", "APPLIED"]
     assert (await shop.said(order.order_id)).count("OrderShipped") == 2
     assert [each.shipment_id for each in (await shop.get(order.order_id)).parcels] == ["one", "two"]
+
+
+@pytest.mark.requirement("S-21", "S-26")
+async def test_a_parcel_that_another_order_has_is_not_moved(shop: Shop, order: orders_pb2.Order) -> None:
+    """The event is poison: its key is parked, and a person looks."""
+    other = await shop.order(MUG=1)
+    await shop.hear(paid(order), paid(other))
+    await shop.carry()
+    await shop.hear(sent(order))
+    with pytest.raises(roots.ParcelOfAnotherOrder):
+        await shop.hear(sent(other), delivered(other), offset=2)
+    assert not (await shop.get(order.order_id)).parcels[0].HasField("delivered_at")

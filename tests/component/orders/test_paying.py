@@ -11,7 +11,7 @@ from onefold.orders.v1 import orders_service_pb2 as service_pb2
 from onefold.payments.v1 import payments_pb2, payments_service_pb2
 
 from services.chassis.errors import DependencyUnavailable, Refused
-from services.orders.usecases.paying import payment_order
+from services.orders.usecases.paying import _Answer, payment_order
 from services.orders.usecases.placing import Placed
 from tests.component.orders.shop import TIMEOUT_S, Shop, command, context, refusal, units, wanted
 from tests.component.payments.counter import Counter
@@ -205,6 +205,19 @@ async def test_a_checkout_session_finds_its_order_also_after_a_new_one(house: Ho
         "cs_later",
         first.payment.provider_object_id,
     ]
+
+
+@pytest.mark.requirement("R-1.10")
+async def test_an_object_that_another_order_has_is_an_incident(house: House) -> None:
+    shop, _ = house
+    await shop.stocked("MUG", 5)
+    first = await shop.create(payable(MUG=1))
+    result = await placed(shop, payable("other", MUG=1))
+    assert result.claim is not None
+    answer = _Answer(result.claim, result.order_id, first.payment.provider_object_id)
+    assert await shop.placement.paying._store_answers([answer]) == [True]
+    assert await by_object(shop, first.payment.provider_object_id) == first.order.order_id
+    assert await shop.incidents() == ["payment_of_another_order"]
 
 
 @pytest.mark.requirement("R-2.13", "R-2.14")

@@ -58,6 +58,11 @@ async def pages(shop: Shop, **filters: object) -> AsyncIterator[orders_pb2.Order
             return
 
 
+async def test_a_list_of_no_state_is_refused(shop: Shop) -> None:
+    request = service_pb2.ListOrdersRequest(states=[orders_pb2.ORDER_STATE_UNSPECIFIED])
+    assert isinstance(await refusal(shop.stub.ListOrders(request, timeout=TIMEOUT_S)), InvalidField)
+
+
 @pytest.mark.requirement("R-2.8", "R-2.11")
 async def test_lists_are_paged_newest_first_and_filtered(shop: Shop) -> None:
     await shop.stocked("MUG", 20)
