@@ -4,15 +4,14 @@ Why: one call is a batch of one. Webhooks and checkouts of all callers meet in B
 goes on alone to the provider, because one slow call would hold up the rest (DESIGN 3).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import cycle
-from typing import TypeVar
 
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
 from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
 
-from services.chassis.batch import Batcher, Retry
+from services.chassis.batch import batcher_for
 from services.chassis.db import Database
 from services.chassis.errors import DomainError, InvalidField
 from services.chassis.grpc_server import Context, deadline_of, shielded
@@ -21,11 +20,10 @@ from services.chassis.operations import Declined, OperationRunner, Retryable, Un
 from services.payments import messages
 from services.payments.config import PaymentsSettings
 from services.payments.usecases import attempts, decisions, reading, reconcile, webhooks
-from services.payments.usecases.errors import ProviderUnavailable
+from services.payments.usecases.errors import ProviderUnavailable, ReconcilerBusy
 
 _LANES = 2  # batches of webhooks under way at once
-C = TypeVar("C")
-R = TypeVar("R")
+_EVENTS_KEPT = timedelta(days=30)  # at the provider (F-4)
 
 
 class PaymentsServicer(service_grpc.PaymentsServiceServicer):
@@ -39,10 +37,11 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         self._context = context
         self._runner = runner
         self._provider = context.provider.name
-        self._begins = self._batcher("create_payment", self._begin)
+        self._begins = batcher_for(settings, self._begin, name="create_payment")
         # While one batch is written the next is read; roots are locked in one order, so they never wait for each other.
-        self._intakes = [self._batcher(f"webhooks_{lane}", self._ingest) for lane in range(_LANES)]
+        self._intakes = [batcher_for(settings, self._ingest, name=f"webhooks_{lane}") for lane in range(_LANES)]
         self._turn = cycle(self._intakes)
+        self._reconciling = False
 
     async def close(self) -> None:
         """Finish the commands that wait."""
@@ -96,10 +95,17 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         since = moment_of(getattr(request, "from"), "from") if request.HasField("from") else now - timedelta(days=1)
         if since >= until:
             raise InvalidField("from", "must be before until")
+        if since < now - _EVENTS_KEPT:
+            raise InvalidField("from", "must be at most 30 days ago")
+        if self._reconciling:  # a caller whose deadline passed stopped nothing
+            raise ReconcilerBusy
+        self._reconciling = True
         try:
             done = await reconcile.reconcile(self._database, self._context, self._intakes[0].submit_all, since, until)
         except (Declined, Retryable, Unknown) as error:
             raise ProviderUnavailable from error
+        finally:
+            self._reconciling = False
         return service_pb2.ReconcilePaymentsResponse(
             events_recovered=done.events_recovered, orphans_ended=done.orphans_ended, incidents=done.incidents
         )
@@ -109,11 +115,3 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
 
     async def _ingest(self, batch: Sequence[webhooks.Webhook]) -> list[webhooks.Result]:
         return await webhooks.ingest(self._database, self._context, batch)
-
-    def _batcher(
-        self, name: str, flush: Callable[[Sequence[C]], Awaitable[Sequence[R | DomainError]]]
-    ) -> Batcher[C, R]:
-        retry = Retry(within=timedelta(milliseconds=self._settings.plumbing_retry_ms))
-        return Batcher(
-            flush, name=name, max_batch=self._settings.batch_max, max_queue=self._settings.queue_max, retry=retry
-        )

@@ -174,5 +174,5 @@ async def received(db: Database, source: str, event_ids: Sequence[str]) -> set[s
 
 
 async def purge(tx: Transaction, now: datetime, older_than: timedelta, limit: int) -> int:
-    """Delete at most `limit` processed webhooks older than `older_than` (S-28)."""
+    """Delete at most `limit` processed webhooks that are older; by rows, not partitions (S-28)."""
     return len(await tx.fetch(_PURGE, now - older_than, limit))

@@ -33,6 +33,12 @@ class ProviderUnavailable(DependencyUnavailable):
     reason = "PROVIDER_UNAVAILABLE"
 
 
+class ReconcilerBusy(DependencyUnavailable):
+    """The reconciler runs; repeat the call when it is done."""
+
+    reason = "RECONCILER_BUSY"
+
+
 class PaymentNotFound(NotFound):
     """No payment is known for this order."""
 

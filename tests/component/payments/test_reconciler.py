@@ -1,8 +1,10 @@
 """The reconciler: missed webhooks come in, orphans end, drifts heal (R-1.6, R-1.18)."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from onefold.payments.v1 import payments_pb2
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
@@ -26,6 +28,19 @@ async def test_missed_webhooks_come_in_once(counter: Counter) -> None:
     assert (again.events_recovered, again.orphans_ended, again.incidents) == (0, 0, 0)
     assert await counter.names(order_id) == said
     assert set(await counter.tell()) <= {"DUPLICATE", "IGNORED"}
+
+
+@pytest.mark.requirement("R-1.18", "F-4")
+async def test_a_run_is_bounded_and_alone(counter: Counter) -> None:
+    ago = timestamp(counter.clock.now() - timedelta(days=31))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(**{"from": ago}), timeout=10.0)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    calls = [counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0) for _ in range(3)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    codes = [answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 2
+    await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
 
 
 @pytest.mark.requirement("R-1.6", "R-1.18")
