@@ -2,14 +2,15 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import grpc
 import pytest
-from onefold.payments.v1 import payments_pb2
+from onefold.payments.v1 import payments_events_pb2, payments_pb2
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
+from services.chassis.operations import Declined, Operation
 from services.payments.config import PaymentsSettings
 from services.payments.messages import begin_of
 from services.payments.usecases import attempts
@@ -220,3 +221,19 @@ async def test_an_attempt_that_is_over_at_the_provider_is_not_answered_as_payabl
     assert await counter.jobs.ask_provider() == 1
     second = await counter.create(order_id)
     assert second.client_secret and second.attempt.number == first.attempt.number + 1
+
+
+@pytest.mark.requirement("S-5")
+async def test_a_refusal_is_published_by_its_code(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id = new_id()
+
+    async def refuse(operation: Operation) -> dict[str, Any]:
+        raise Declined("email_invalid", "Invalid email address: buyer@example.com")
+
+    monkeypatch.setattr(counter.context.provider, "send", refuse)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await counter.create(order_id)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    (failed,) = [m for m in await counter.said(order_id) if isinstance(m, payments_events_pb2.PaymentFailed)]
+    assert failed.code == "email_invalid"
+    assert "buyer@" not in f"{failed}{await counter.get(order_id)}{refused.value.details()}"

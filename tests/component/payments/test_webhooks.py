@@ -156,6 +156,9 @@ async def test_a_known_type_without_its_object_is_an_incident(counter: Counter) 
     event = {"id": "evt_b", "type": "payment_intent.succeeded", "created": 1, "data": {"object": {"object": "x"}}}
     assert await counter.ingest(json.dumps(event).encode()) == ["INCIDENT"]
     assert await counter.open_incidents() == ["webhook_unreadable"]
+    counter.clock.advance(counter.settings.rules.overdue)
+    assert await counter.jobs.raise_unmatched() == 1
+    assert await counter.jobs.raise_unmatched() == 0
 
 
 @pytest.mark.requirement("R-1.13")
