@@ -255,7 +255,9 @@ async def test_metrics_tell_of_the_commands_that_wait_also_beside_jobs(shop: Sho
         calls = [asyncio.create_task(shop.create(wanted(MUG=1)))]
         await held.asked.wait()
         calls.append(asyncio.create_task(shop.create(wanted(MUG=1))))
-        await wait_until(lambda: waiting() == 1)
-        held.answering.set()
-        await asyncio.gather(*calls)
+        try:
+            await wait_until(lambda: waiting() == 1)
+        finally:
+            held.answering.set()
+            await asyncio.gather(*calls)
     assert waiting() == 0
