@@ -58,7 +58,7 @@ def jobs(database: Database, settings: OrdersSettings, clock: Clock, at_exit: As
     from services.orders.jobs import OrdersJobs
     from services.orders.placement import Placement
 
-    placement = Placement(database, settings, clock)
+    placement = Placement(database, settings, clock, name="completer")
     at_exit.push_async_callback(placement.close)
     return JobRunner(database, OrdersJobs(database, settings, clock, placement.completer).all())
 

@@ -25,9 +25,14 @@ _MS: Final = 1000
 
 
 class Placement:
-    """`placing` takes commands through the phases up to the order, `paying` from there to the answer."""
+    """`placing` takes commands through the phases up to the order, `paying` from there to the answer.
 
-    def __init__(self, database: Database, settings: OrdersSettings, clock: Clock) -> None:
+    Several may stand in one process; `name` tells their metrics apart.
+    """
+
+    def __init__(
+        self, database: Database, settings: OrdersSettings, clock: Clock, *, name: str = "create_order"
+    ) -> None:
         token = settings.token.get_secret_value()
         self._settings = settings
         self._doors: list[Batcher[PlaceOrder, Placed]] = []
@@ -51,7 +56,7 @@ class Placement:
             shipping_fees=settings.shipping_fees,
             lease=settings.lease,
         )
-        self.paying = Paying(database, payments, clock, settings)
+        self.paying = Paying(database, payments, clock, settings, name=name)
         self.completer = Completer(
             database,
             self.placing,

@@ -37,7 +37,7 @@ class _Answer:
 
 
 class Paying:
-    """From the order to the answer; `close` finishes answers that wait."""
+    """From the order to the answer; `close` finishes answers that wait, whose metrics are named after `name`."""
 
     def __init__(
         self,
@@ -45,12 +45,14 @@ class Paying:
         payments: Payments,
         clock: Clock,
         settings: OrdersSettings,
+        *,
+        name: str,
     ) -> None:
         self._database = database
         self._payments = payments
         self._clock = clock
         self._policies = settings.policies
-        self._answers: Batcher[_Answer, bool] = batcher_for(settings, self._store_answers, name="create_order_answers")
+        self._answers: Batcher[_Answer, bool] = batcher_for(settings, self._store_answers, name=f"{name}_answers")
 
     async def finish(self, placed: Placed) -> tuple[OrderView, PaymentWay | None]:
         """Begin the payment if that is still to be done, and end the request.

@@ -251,7 +251,9 @@ async def test_metrics_tell_of_the_commands_that_wait_also_beside_jobs(shop: Sho
     def waiting() -> float | None:
         return REGISTRY.get_sample_value("onefold_batch_waiting_commands", {"batcher": "create_order"})
 
-    async with Placement(shop.database, shop.settings, shop.clock):  # that of the jobs, in the same process
+    async with Placement(
+        shop.database, shop.settings, shop.clock, name="completer"
+    ):  # that of the jobs, in the same process
         calls = [asyncio.create_task(shop.create(wanted(MUG=1)))]
         await held.asked.wait()
         calls.append(asyncio.create_task(shop.create(wanted(MUG=1))))
