@@ -1,11 +1,9 @@
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 
-import asyncpg
 import pytest
 
-from services.chassis.batch import Batcher, Retry
+from services.chassis.batch import Batcher
 from services.chassis.errors import (
     DeadlineExpired,
     DependencyUnavailable,
@@ -14,51 +12,7 @@ from services.chassis.errors import (
     Refused,
 )
 from services.chassis.telemetry import current_traceparent, traced
-
-AT_ONCE = Retry(first=timedelta(), longest=timedelta(milliseconds=1), within=timedelta(seconds=5))
-
-
-class Desk:
-    """A flush that doubles numbers, keeps what it was given, and can be held up or be made to fail."""
-
-    def __init__(self) -> None:
-        self.flushes: list[list[int]] = []
-        self.under_way = 0
-        self.most_under_way = 0
-        self.begun = asyncio.Event()
-        self.open = asyncio.Event()
-        self.open.set()
-        self.fail: Callable[[Sequence[int]], None] = lambda numbers: None
-
-    async def flush(self, numbers: Sequence[int]) -> list[int | DomainError]:
-        self.flushes.append(list(numbers))
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        self.begun.set()
-        try:
-            await self.open.wait()
-            self.fail(numbers)
-        finally:
-            self.under_way -= 1
-        return [Refused("odd") if number % 2 else 2 * number for number in numbers]
-
-    async def hold(self, batcher: Batcher[int, int], number: int = 0) -> "asyncio.Task[int]":
-        """Submit a number whose flush stays under way until `open` is set."""
-        self.open.clear()
-        self.begun.clear()
-        first = asyncio.create_task(batcher.submit(number))
-        await self.begun.wait()
-        return first
-
-
-def batcher_of(desk: Desk, **options: int) -> Batcher[int, int]:
-    return Batcher(desk.flush, name="desk", retry=AT_ONCE, **options)
-
-
-async def submitted(batcher: Batcher[int, int], *numbers: int) -> "list[asyncio.Task[int]]":
-    tasks = [asyncio.create_task(batcher.submit(number)) for number in numbers]
-    await asyncio.sleep(0)  # each has taken its place in the queue
-    return tasks
+from tests.unit.chassis.desk import Desk, batcher_of, submitted
 
 
 async def test_a_lone_command_waits_for_no_timer() -> None:
@@ -204,71 +158,6 @@ async def test_after_an_exception_only_the_bad_command_fails() -> None:
     assert (good, also_good) == (4, 16)
     assert isinstance(bad, ValueError)
     assert desk.flushes == [[2, 6, 8], [2], [6], [8]]
-
-
-@pytest.mark.requirement("S-26")
-async def test_broken_plumbing_repeats_the_whole_batch() -> None:
-    desk = Desk()
-    batcher = batcher_of(desk)
-    breaks: list[Exception] = [ConnectionResetError(), asyncpg.TooManyConnectionsError(), DependencyUnavailable()]
-
-    def fail(numbers: Sequence[int]) -> None:
-        if breaks:
-            raise breaks.pop()
-
-    desk.fail = fail
-    assert await asyncio.gather(*await submitted(batcher, 2, 4)) == [4, 8]
-    assert desk.flushes == [[2, 4]] * 4
-
-
-@pytest.mark.requirement("S-26")
-async def test_plumbing_is_repeated_until_the_deadlines_have_passed() -> None:
-    desk = Desk()
-    batcher = batcher_of(desk)
-    restored_at = asyncio.get_running_loop().time() + 0.2
-
-    def fail(numbers: Sequence[int]) -> None:
-        if asyncio.get_running_loop().time() < restored_at:
-            raise ConnectionResetError
-
-    desk.fail = fail
-    short = asyncio.create_task(batcher.submit(2, deadline=restored_at - 0.15))
-    long = asyncio.create_task(batcher.submit(4, deadline=restored_at + 60))
-    with pytest.raises(DeadlineExpired):
-        await short
-    assert await long == 8
-    assert desk.flushes[0] == [2, 4]
-    assert desk.flushes[-1] == [4]
-
-
-@pytest.mark.requirement("S-26")
-async def test_plumbing_that_stays_broken_ends_callers_without_a_deadline() -> None:
-    desk = Desk()
-    given_up = Retry(first=timedelta(milliseconds=1), within=timedelta(milliseconds=20))
-    batcher: Batcher[int, int] = Batcher(desk.flush, name="desk", retry=given_up)
-
-    def fail(numbers: Sequence[int]) -> None:
-        raise ConnectionResetError
-
-    desk.fail = fail
-    with pytest.raises(DependencyUnavailable):
-        await batcher.submit(2)
-
-
-@pytest.mark.requirement("S-26")
-async def test_three_statement_time_outs_in_a_row_split_the_batch() -> None:
-    desk = Desk()
-    batcher = batcher_of(desk)
-
-    def fail(numbers: Sequence[int]) -> None:
-        if 4 in numbers:
-            raise asyncpg.QueryCanceledError
-
-    desk.fail = fail
-    good, slow = await asyncio.gather(*await submitted(batcher, 2, 4), return_exceptions=True)
-    assert good == 4
-    assert isinstance(slow, asyncpg.QueryCanceledError)
-    assert desk.flushes == [[2, 4]] * 3 + [[2]] + [[4]] * 3
 
 
 async def test_a_flush_with_a_wrong_count_of_results_fails_its_commands_once() -> None:
