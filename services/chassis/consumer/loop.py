@@ -222,7 +222,8 @@ class Consumer:
         try:
             await asyncio.wait_for(kafka.start(), _KAFKA_TIMEOUT_S)
         except BaseException:
-            await kafka.stop()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(kafka.stop(), _KAFKA_TIMEOUT_S)
             raise
         self._kafka = kafka
         await parking.look_at_parked(self._database, self.name)
