@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.goals import Goal
+from bench.shortfalls import SHORTFALLS
 
 OURS: Final = "ours"
 PEER: Final = "peer"
@@ -172,13 +173,16 @@ def require(what: str, found: float, expected: float) -> None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """All results for people: figures with their spread, ratios with their goals."""
+    """All results for people: figures with their spread, ratios with their goals, and why a goal is missed."""
     head = ("benchmark", "unit", "ours", "peer", "limit", "ours/peer", "ours/limit", "p50 ms", "p99 ms", "met")
     rows = [head, *map(_row, results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"  {result.name}: {note}" for result in results for note in result.notes]
-    return "\n".join([*lines, *notes])
+    shortfalls = [
+        f"  {result.name} falls short: {SHORTFALLS.get(result.name, '')}" for result in results if not result.met
+    ]
+    return "\n".join([*lines, *notes, *shortfalls])
 
 
 def _row(result: Result) -> tuple[str, ...]:

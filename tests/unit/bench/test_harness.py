@@ -8,6 +8,7 @@ from bench import harness
 from bench.goals import GOALS, Goal
 from bench.harness import KEYS, LIMIT, OURS, PEER, Plan, Sample, Side
 from bench.load import closed_loop
+from bench.shortfalls import SHORTFALLS
 
 HUNDRED = Sample(100, 1.0, [0.001] * 99 + [0.1])
 
@@ -91,6 +92,12 @@ def test_json_has_exactly_the_keys_and_null_for_what_is_missing() -> None:
 def test_the_table_shows_spread_goal_and_notes() -> None:
     text = harness.table([_result(Goal(peer=6, limit=0.8), 90, 10, 100)])
     assert "9 (9..9) [>= 6]" in text and "0.9 (0.9..0.9) [>= 0.8]" in text and text.rstrip().endswith("yes")
+
+
+def test_the_table_says_why_a_goal_is_missed() -> None:
+    missed = harness.by_rate("inbox", "", Goal(peer=6), {OURS: [HUNDRED], PEER: [HUNDRED]})
+    assert f"inbox falls short: {SHORTFALLS['inbox']}" in harness.table([missed])
+    assert SHORTFALLS.keys() == GOALS.keys()
 
 
 def test_a_wrong_count_is_an_error() -> None:
