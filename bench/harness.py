@@ -16,6 +16,7 @@ from bench.shortfalls import SHORTFALLS
 OURS: Final = "ours"
 PEER: Final = "peer"
 LIMIT: Final = "limit"
+NO_REASON: Final = "nobody has found out why yet"
 KEYS: Final = (
     *("name", "unit", "ours", "peer", "limit", "ours_over_peer", "ours_over_limit"),
     *("p50_ms", "p99_ms", "rounds", "goal_peer", "goal_limit", "met"),

@@ -8,38 +8,43 @@ from typing import Final
 
 SHORTFALLS: Final[Mapping[str, str]] = {
     "order-create": (
-        "an echo costs one decode, one validation and one encode; an order also 17 statements per batch and some forty"
-        " columns. Orders' Python has half of the CPU, PostgreSQL a fifth. Narrower rows and cheaper messages would lift it."
+        "an echo costs one decode, one validation and one encode; an order also 17 statements per batch and"
+        " some forty columns. Orders' Python has half of the CPU, PostgreSQL a fifth. Narrower rows and"
+        " cheaper messages would lift it."
     ),
     "order-batch": (
-        "decisions, rows and their encoding for asyncpg are Python and pay for each order; gRPC and the second process are"
-        " the rest. Text instead of arrays for asyncpg, and orjson, would lift it."
+        "decisions, rows and their encoding for asyncpg are Python and pay for each order; gRPC and the"
+        " second process are the rest. Text instead of arrays for asyncpg, and orjson, would lift it."
     ),
     "hot-sku": (
-        "512 buyers wait for two flushes of 256, and a flush is Python for half of its time, which pgbench does not have."
-        " Cheaper decisions, or smaller flushes for the tail."
+        "512 buyers wait for two flushes of 256, and a flush is Python for half of its time, which pgbench"
+        " does not have. Cheaper decisions, or smaller flushes for the tail."
     ),
     "outbox-drain": (
-        "reading and deleting rows and encoding records share two cores with PostgreSQL and Kafka; the limit has only the"
-        " encoding. A relay in a compiled language would lift it."
+        "reading and deleting rows and encoding records share two cores with PostgreSQL and Kafka; the limit"
+        " has only the encoding. A relay in a compiled language would lift it."
     ),
     "outbox-latency": (
-        "after the commit come a NOTIFY, a read, and Kafka's ack; aiokafka has one request per broker under way, so that a"
-        " few slow acks hold up what comes behind them. Producers by partition would shorten the tail."
+        "after the commit come a NOTIFY, a read, and Kafka's ack; aiokafka has one request per broker under"
+        " way, so that a few slow acks hold up what comes behind them. Producers by partition would shorten"
+        " the tail."
     ),
-    "inbox": "events are decoded and claimed in Python one by one, while the limit has them in memory and decoded.",
+    "inbox": ("events are decoded and claimed in Python one by one, while the limit has them in memory and decoded."),
     "webhook": (
-        "gateway, payments and PostgreSQL have a third of the CPU each: an event is applied to its order, booked and said,"
-        " which neither peer nor limit does. Fewer, narrower arguments of statements would lift it."
+        "gateway, payments and PostgreSQL have a third of the CPU each: an event is applied to its order,"
+        " booked and said, which neither peer nor limit does. Fewer, narrower arguments of statements would"
+        " lift it."
     ),
     "checkout": (
-        "the limit reckons with full batches of four kinds of work; a whole order also makes calls to two providers, their"
-        " webhooks back, mails and an archive, and at the rate of two cores batches hold one to five items. Joining the"
-        " settling of provider calls, mails and archive files in batches, and more cores, would lift it."
+        "the limit reckons with full batches of four kinds of work; a whole order also makes calls to two"
+        " providers, their webhooks back, mails and an archive, and at the rate of two cores batches hold one"
+        " to five items. Joining the settling of provider calls, mails and archive files in batches, and more"
+        " cores, would lift it."
     ),
-    "growth": "see docs/performance.md.",
+    "growth": ("see docs/performance.md."),
     "idle": (
-        "Kafka with nobody connected takes 1.9 % of a core, its nine clients' long polls and heartbeats and a look of each"
-        " job and relay per second the rest. Longer intervals in the profile demo would lift it, and slow the demo."
+        "Kafka with nobody connected takes 1.9 % of a core, its nine clients' long polls and heartbeats and a"
+        " look of each job and relay per second the rest. Longer intervals in the profile demo would lift it,"
+        " and slow the demo."
     ),
 }
