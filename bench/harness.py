@@ -180,9 +180,8 @@ def table(results: Sequence[Result]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"  {result.name}: {note}" for result in results for note in result.notes]
-    shortfalls = [
-        f"  {result.name} falls short: {SHORTFALLS.get(result.name, '')}" for result in results if not result.met
-    ]
+    missed = [result.name for result in results if not result.met]
+    shortfalls = [f"  {name} falls short: {SHORTFALLS.get(name, NO_REASON)}" for name in missed]
     return "\n".join([*lines, *notes, *shortfalls])
 
 
