@@ -52,6 +52,17 @@ async def test_an_order_freezes_what_the_catalogue_says(shop: Shop) -> None:
     assert (created.context.version, created.context.caused_by) == (1, request.request_id)  # type: ignore[attr-defined]
 
 
+@pytest.mark.requirement("F-57")
+async def test_plans_are_kept_for_the_transaction_that_places_and_no_longer(shop: Shop) -> None:
+    await shop.stocked("MUG", 1, 1_050)
+    await shop.create(wanted(MUG=1))
+    sessions = await asyncio.gather(
+        *(shop.database.fetchrow("SHOW plan_cache_mode") for _ in range(10)),
+        *(shop.database.fetchrow("SHOW enable_seqscan") for _ in range(10)),
+    )
+    assert {row[0] for row in sessions if row is not None} == {"force_custom_plan", "on"}
+
+
 @pytest.mark.requirement("R-2.1", "S-5")
 async def test_a_rejected_cart_names_all_problems_and_leaves_nothing(shop: Shop) -> None:
     await shop.stocked("MUG", 3)
