@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ class Child:
         self.command = [str(part) for part in command]
         self._stop_signal = stop_signal
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("ab") as output, _uninterrupted() as mask:
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -59,7 +60,7 @@ class Child:
                 group=group,
                 extra_groups=None if user is None else [],
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(stop_signal),
+                preexec_fn=_dies_with_parent(stop_signal, mask),
             )
 
     @property
@@ -133,16 +134,27 @@ def _text(output: str | bytes | None) -> str:
     return text[-OUTPUT_LENGTH:]
 
 
-def _dies_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+@contextmanager
+def _uninterrupted() -> Iterator[set[signal.Signals]]:
+    """Hold signals back, and yield those that were held back before. An exception that a handler raises within Python's
+    own hooks around a fork is swallowed there, and the lock that logging took for the fork is never given back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield {signal.Signals(number) for number in before}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _dies_with_parent(death_signal: signal.Signals, mask: set[signal.Signals]) -> Callable[[], None]:
     """What runs between fork and exec: Linux alone knows how to send a signal when the parent dies."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     parent = os.getpid()
 
     def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call above
-            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if libc is not None:
+            libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+            if os.getppid() != parent:  # it died before the call above
+                os._exit(1)
 
     return prepare

@@ -122,7 +122,7 @@ async def test_a_deadlock_repeats_the_whole_body(db: Database) -> None:
 
 @pytest.mark.requirement("S-26")
 async def test_lost_connections_are_plumbing(db: Database) -> None:
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)) as caught:
         async with db.transaction() as tx:
             pid = await tx.fetchval("SELECT pg_backend_pid()")
             await db.fetchval("SELECT pg_terminate_backend($1)", pid)
