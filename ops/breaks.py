@@ -7,6 +7,7 @@ It is applied to the last commit, in a worktree of its own, with the same `.venv
 """
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from ops.local import paths, shared
 from ops.local.child import LocalStackError
@@ -103,7 +106,16 @@ def try_break(broken: Break) -> Result:
         except (LocalStackError, subprocess.CalledProcessError) as error:
             return Result(broken.name, "could not be tried", f"{error}\n{getattr(error, 'stderr', '')}")
         finally:
+            _end_what_runs_in(tree)
             subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, capture_output=True)
+
+
+def _end_what_runs_in(tree: Path) -> None:
+    """Broken code may leave a whole stack behind; the children of what is ended here die with it."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(tree):
+                process.kill()
 
 
 def _run_tests(broken: Break, tree: Path) -> Result:
