@@ -24,7 +24,9 @@ from ops.local.stack import Stack
 # leases last three time-outs.
 SHORTER: Final = {
     "ONEFOLD_ORDERS_PAYABLE_MS": "6000",
-    "ONEFOLD_PAYMENTS_RECONCILE_INTERVAL_MS": "3000",
+    "ONEFOLD_PAYMENTS_RECONCILE_INTERVAL_MS": "5000",
+    "ONEFOLD_PAYMENTS_RECONCILE_WINDOW_MS": "30000",
+    "ONEFOLD_FULFILLMENT_WATCH_EVERY_MS": "30000",
     "ONEFOLD_PAYMENTS_PROVIDER_TIMEOUT_MS": "3000",
 }
 WIDTH: Final = 110  # of a log, which has none of its own
@@ -43,7 +45,7 @@ def demo(
     state.chmod(0o755)  # PostgreSQL may run as another account
     began, fine, interrupted = time.monotonic(), False, False
     signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
-    stack = Stack(state, at=Ports.free(), extra=SHORTER, report=console.print)
+    stack = Stack(state, at=Ports.free(), extra=SHORTER, throwaway=not keep, report=console.print)
     try:
         with stack:
             console.print(f"ready after {time.monotonic() - began:.1f} s; logs are in {state / 'logs'}")

@@ -15,7 +15,7 @@ from ops.demo.customers import Played
 from ops.demo.doors import Doors
 from ops.demo.script import Story
 
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.5
 PAGE: Final = 200
 GOING: Final = (
     orders_pb2.ORDER_STATE_PENDING,

@@ -68,9 +68,9 @@ async def _play_all(doors: Doors, checkouts: Sequence[Checkout], progress: Progr
         progress.advance(task)
         return played
 
-    alone = [await one(checkout) for checkout in checkouts if checkout.story is Story.TIMES_OUT]
+    alone = [one(checkout) for checkout in checkouts if checkout.story is Story.TIMES_OUT]
     rest = [one(checkout) for checkout in checkouts if checkout.story is not Story.TIMES_OUT]
-    return [*alone, *await asyncio.gather(*rest)]
+    return [*await asyncio.gather(*alone), *await asyncio.gather(*rest)]
 
 
 async def _wait(doors: Doors, played: Sequence[Played], progress: Progress) -> None:

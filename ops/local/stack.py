@@ -46,7 +46,8 @@ def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
 
 @dataclass
 class Stack:
-    """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing.
+    """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing. What is
+    in the topics of a `throwaway` goes with it.
 
     Use it from the main thread: `with Stack(...) as stack`.
     """
@@ -56,6 +57,7 @@ class Stack:
     profile: Profile = "demo"
     extra: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
+    throwaway: bool = False
     report: Callable[[str], None] = quietly
     commands: Mapping[str, Sequence[str]] = field(default_factory=procfile)
     processes: dict[str, Child] = field(default_factory=dict)
@@ -86,20 +88,21 @@ class Stack:
         self._kept = keep(self.state, self.environment)
         self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
         early = [name for name in self.commands if name in NEED_NO_SERVER]
-        for name in early:
-            self.start_process(name)
-        self.start_servers()
+        self.start_servers(beside=early)
         for name in self.commands:
             if name not in early:
                 self.start_process(name)
         self.wait_ready(list(self.commands))
 
-    def start_servers(self) -> None:
-        """PostgreSQL and Kafka with migrated databases and all topics."""
+    def start_servers(self, beside: Sequence[str] = ()) -> None:
+        """PostgreSQL and Kafka with migrated databases and all topics; meanwhile the processes `beside` are started."""
+        self.kafka.begin()  # it takes longest
         self.postgres.start()
-        with ThreadPoolExecutor(1) as thread:  # Kafka takes as long as the migrations
+        with ThreadPoolExecutor(1) as thread:
             migrated = thread.submit(self._prepare_databases)
-            self.kafka.start()
+            for name in beside:
+                self.start_process(name)
+            self.kafka.wait()
             migrated.result()
         blocking(topics.create(self.kafka.bootstrap))
 
@@ -140,7 +143,10 @@ class Stack:
         for child in running:
             child.wait_or_kill(timeout_seconds=max(deadline - time.monotonic(), POLL_SECONDS))
         self.processes.clear()
-        self.kafka.stop()
+        if self.throwaway:
+            self.kafka.purge()
+        else:
+            self.kafka.stop()
         self.postgres.stop()
         if self._kept is not None:  # what it told commands is no longer so
             self._kept.close()
