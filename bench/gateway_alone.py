@@ -10,7 +10,7 @@ import uvloop
 from gateway.__main__ import HttpServer
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
-from gateway.ingest import Ingest, ReceivedWebhook, Verdict
+from gateway.ingest import FLUSHES, Ingest, ReceivedWebhook, Verdict
 from services.chassis import process
 from services.chassis.clock import SystemClock
 from services.chassis.config import load
@@ -28,8 +28,8 @@ async def main() -> None:
 
     gateway = Gateway(
         settings=settings,
-        to_payments=Ingest(take, "alone_payments"),
-        to_fulfillment=Ingest(take, "alone_fulfillment"),
+        to_payments=Ingest(take, name="alone_payments", flushes=FLUSHES),
+        to_fulfillment=Ingest(take, name="alone_fulfillment", flushes=FLUSHES),
         clock=SystemClock(),
         ready=lambda: True,
     )

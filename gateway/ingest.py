@@ -19,9 +19,7 @@ from services.chassis.messages import timestamp
 MAX_CALL_BYTES = 3 * 1024 * 1024
 # Razorpay waits 5 seconds (F-14), the others longer; our answer must come before that, whatever it is.
 TIMEOUT_SECONDS = 4.0
-# Batches under way at once: while the service writes one, it reads the next.
-LANES = 2
-LANE_SIZE = 128
+FLUSHES = 2  # while the service writes one batch, it reads the next; the order between two webhooks is nobody's promise
 # Codes that say nothing about the service: one webhook of the call may be what it stumbled over.
 FAULTS_OF_ONE = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INVALID_ARGUMENT)
 
@@ -43,37 +41,8 @@ class ReceivedWebhook:
     received_at: datetime
 
 
+Ingest = Batcher[ReceivedWebhook, Verdict]
 Call = Callable[[Sequence[ReceivedWebhook]], Awaitable[Sequence[Verdict]]]
-Flush = Callable[[Sequence[ReceivedWebhook]], Awaitable[Sequence[Verdict | DomainError]]]
-
-
-class Ingest:
-    """Hands webhooks over in batches, `LANES` of them at once; the order between two webhooks is nobody's promise."""
-
-    def __init__(self, flush: Flush, name: str) -> None:
-        self._lanes = [Batcher[ReceivedWebhook, Verdict](flush, name=f"{name}_{lane}") for lane in range(LANES)]
-        self._inside = [0] * LANES
-
-    async def submit(self, webhook: ReceivedWebhook) -> Verdict:
-        """What became of one webhook. Raises its DomainError, Overloaded, DependencyUnavailable."""
-        lane = self._lane()
-        self._inside[lane] += 1
-        try:
-            return await self._lanes[lane].submit(webhook)
-        finally:
-            self._inside[lane] -= 1
-
-    async def close(self) -> None:
-        """Take no more webhooks, finish those that wait."""
-        for lane in self._lanes:
-            await lane.close()
-
-    def _lane(self) -> int:
-        """The first that has room: a lane more is worth its commits only if there is enough for both."""
-        for lane, inside in enumerate(self._inside):
-            if inside < LANE_SIZE:
-                return lane
-        return self._inside.index(min(self._inside))
 
 
 def payments_ingest(channel: grpc.aio.Channel) -> Ingest:
@@ -90,7 +59,7 @@ def payments_ingest(channel: grpc.aio.Channel) -> Ingest:
         }
         return [verdicts.get(result.outcome, Verdict.TAKEN) for result in answer.results]
 
-    return _ingest(call, "payments_ingest")
+    return _batcher(call, "payments_ingest")
 
 
 def fulfillment_ingest(channel: grpc.aio.Channel) -> Ingest:
@@ -110,10 +79,10 @@ def fulfillment_ingest(channel: grpc.aio.Channel) -> Ingest:
         }
         return [verdicts.get(outcome, Verdict.FAILED) for outcome in answer.outcomes]
 
-    return _ingest(call, "fulfillment_ingest")
+    return _batcher(call, "fulfillment_ingest")
 
 
-def _ingest(call: Call, name: str) -> Ingest:
+def _batcher(call: Call, name: str) -> Ingest:
     async def flush(webhooks: Sequence[ReceivedWebhook]) -> list[Verdict | DomainError]:
         verdicts: list[Verdict | DomainError] = []
         for part in split_by_bytes(webhooks):
@@ -126,7 +95,7 @@ def _ingest(call: Call, name: str) -> Ingest:
                 verdicts.extend([from_rpc_error(error)] * len(part))
         return verdicts
 
-    return Ingest(flush, name)
+    return Batcher(flush, name=name, flushes=FLUSHES)
 
 
 def split_by_bytes(webhooks: Sequence[ReceivedWebhook]) -> list[list[ReceivedWebhook]]:

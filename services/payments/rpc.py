@@ -6,7 +6,6 @@ goes on alone to the provider, because one slow call would hold up the rest (DES
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import cycle
 
 from onefold.payments.v1 import payments_service_pb2 as service_pb2
 from onefold.payments.v1 import payments_service_pb2_grpc as service_grpc
@@ -22,7 +21,7 @@ from services.payments.config import PaymentsSettings
 from services.payments.usecases import attempts, decisions, reading, reconcile, webhooks
 from services.payments.usecases.errors import ProviderUnavailable, ReconcilerBusy
 
-_LANES = 2  # batches of webhooks under way at once
+_FLUSHES = 2  # while one batch of webhooks is written the next is read; roots are locked in one order (S-4)
 _EVENTS_KEPT = timedelta(days=30)  # at the provider (F-4)
 
 
@@ -38,15 +37,12 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         self._runner = runner
         self._provider = context.provider.name
         self._begins = batcher_for(settings, self._begin, name="create_payment")
-        # While one batch is written the next is read; roots are locked in one order, so they never wait for each other.
-        self._intakes = [batcher_for(settings, self._ingest, name=f"webhooks_{lane}") for lane in range(_LANES)]
-        self._turn = cycle(self._intakes)
+        self._intake = batcher_for(settings, self._ingest, name="webhooks", flushes=_FLUSHES)
         self._reconciling = False
 
     async def close(self) -> None:
         """Finish the commands that wait."""
-        for intake in self._intakes:
-            await intake.close()
+        await self._intake.close()
         await self._begins.close()
 
     async def CreatePayment(
@@ -79,7 +75,7 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
         """Stores and applies authentic webhooks; answers after the commit."""
         batch = messages.webhooks_of(request, self._context.clock.now())
         results: list[service_pb2.WebhookResult] = []
-        for result in await next(self._turn).submit_all(batch, deadline=deadline_of(context)):
+        for result in await self._intake.submit_all(batch, deadline=deadline_of(context)):
             if isinstance(result, DomainError):
                 raise result
             results.append(messages.result_message(result))
@@ -101,7 +97,7 @@ class PaymentsServicer(service_grpc.PaymentsServiceServicer):
             raise ReconcilerBusy
         self._reconciling = True
         try:
-            done = await reconcile.reconcile(self._database, self._context, self._intakes[0].submit_all, since, until)
+            done = await reconcile.reconcile(self._database, self._context, self._intake.submit_all, since, until)
         except (Declined, Retryable, Unknown) as error:
             raise ProviderUnavailable from error
         finally:

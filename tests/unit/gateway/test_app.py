@@ -39,8 +39,8 @@ class Door:
         )
         gateway = Gateway(
             settings=settings,
-            to_payments=Ingest(self._flush, "test_payments"),
-            to_fulfillment=Ingest(self._flush, "test_fulfillment"),
+            to_payments=Ingest(self._flush, name="test_payments"),
+            to_fulfillment=Ingest(self._flush, name="test_fulfillment"),
             clock=ManualClock(NOW),
             ready=lambda: not isinstance(self.answer, DomainError),
         )
