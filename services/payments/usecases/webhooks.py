@@ -14,6 +14,7 @@ from typing import Final
 from services.chassis import incidents, outbox
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.telemetry import counter, get_logger
+from services.chassis.together import together
 from services.payments import domain, published
 from services.payments.providers.base import Malformed, ProviderEvent
 from services.payments.store import payables, webhooks
@@ -106,33 +107,28 @@ async def match(database: Database, context: Context, limit: int) -> int:
     """Apply unmatched webhooks whose order has appeared, and close their incidents (R-1.13). Returns how many."""
     found = await webhooks.matchable(database, limit)
     read = [one for raw in found if (one := _read(context, Webhook(raw.source, raw.raw, raw.received_at)))]
-    return await _match(database, context, read) if read else 0
+    matched = await together(
+        read, lambda some: _match(database, context, some), lambda one, error: _set_aside(database, context, one, error)
+    )
+    return sum(matched)
+
+
+async def _set_aside(database: Database, context: Context, one: _Read, error: Exception) -> int:
+    """What cannot be matched counts as unprocessed again, and a person is told."""
+    log.error("webhook_not_matched", event_id=one.stored.event_id, exc_info=error)
+    now, problem = context.clock.now(), repr(error)
+    details = {"type": one.stored.type, "problem": problem[:500]}
+    incident = incidents.Incident(NOT_MATCHED, one.stored.event_id, now, one.event.order_id, details)
+
+    async def body(tx: Transaction) -> None:
+        await webhooks.set_aside(tx, one.key, problem)
+        await incidents.open_incidents(tx, [incident])
+
+    await database.run(body)
+    return 0
 
 
 async def _match(database: Database, context: Context, read: Sequence[_Read]) -> int:
-    """One that cannot be applied stops no other: it counts as unprocessed again, and a person is told."""
-    try:
-        return await _match_all(database, context, read)
-    except Exception as error:
-        if is_broken_plumbing(error):
-            raise
-        if len(read) > 1:
-            return sum([await _match(database, context, [one]) for one in read])
-        (one,) = read
-        log.error("webhook_not_matched", event_id=one.stored.event_id, exc_info=error)
-        now, problem = context.clock.now(), repr(error)
-        details = {"type": one.stored.type, "problem": problem[:500]}
-        incident = incidents.Incident(NOT_MATCHED, one.stored.event_id, now, one.event.order_id, details)
-
-        async def body(tx: Transaction) -> None:
-            await webhooks.set_aside(tx, one.key, problem)
-            await incidents.open_incidents(tx, [incident])
-
-        await database.run(body)
-        return 0
-
-
-async def _match_all(database: Database, context: Context, read: Sequence[_Read]) -> int:
     async def body(tx: Transaction) -> int:
         # Claimed anew under the lock of its row: two jobs at once would apply it twice (S-4: claims, then roots).
         held = await webhooks.lock_unmatched(tx, [one.key for one in read])
