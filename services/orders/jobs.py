@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 from services.chassis import idempotency
 from services.chassis.clock import Clock
-from services.chassis.db import Database, Transaction, is_broken_plumbing
+from services.chassis.db import Database, Transaction
 from services.chassis.incidents import Incident, open_incidents
 from services.chassis.jobs import Job
 from services.chassis.partitions import keep_partitions
 from services.chassis.telemetry import get_logger
+from services.chassis.together import together
 from services.orders.config import OrdersSettings
 from services.orders.store import reading, roots
 from services.orders.store.reading import Due
@@ -54,30 +55,25 @@ class OrdersJobs:
         """
         now = self._clock.now()
         due = await reading.due(self._database, now, CONSUMER, self._settings.deadlines_batch_max)
-        if not due:
-            return 0
-        return await self._tick(due, now)
+        moved = await together(
+            due, lambda some: self._tick(some, now), lambda one, error: self._put_off(one, error, now)
+        )
+        return sum(moved)
 
     async def _tick(self, due: Sequence[Due], now: datetime) -> int:
-        """All in one transaction, or one by one where one of them fails the others.
+        return await self._database.run(lambda tx: tick_orders(tx, due, now, self._settings.policies))
 
-        That one is an incident and is tried again later: it must not stand before others that are due.
-        """
-        try:
-            return await self._database.run(lambda tx: tick_orders(tx, due, now, self._settings.policies))
-        except Exception as error:
-            if is_broken_plumbing(error):
-                raise
-            if len(due) == 1:
-                log.exception("deadline_failed", order_id=due[0].order_id)
-                await self._database.run(lambda tx: self._put_off(tx, due[0].order_id, now))
-                return 0
-        return sum([await self._tick([each], now) for each in due])
-
-    async def _put_off(self, tx: Transaction, order_id: str, now: datetime) -> None:
+    async def _put_off(self, due: Due, error: Exception, now: datetime) -> int:
+        """What fails alone is an incident and is tried again later: it must not stand before others that are due."""
+        log.error("deadline_failed", order_id=due.order_id, exc_info=error)
         later = now + timedelta(milliseconds=self._settings.deadline_retry_ms)
-        await roots.postpone(tx, order_id, now, later)
-        await open_incidents(tx, [Incident("deadline_failed", order_id, now, order_id=order_id)])
+
+        async def body(tx: Transaction) -> None:
+            await roots.postpone(tx, due.order_id, now, later)
+            await open_incidents(tx, [Incident("deadline_failed", due.order_id, now, order_id=due.order_id)])
+
+        await self._database.run(body)
+        return 0
 
     async def purge(self) -> int:
         """Delete request ids that ended a day ago; the order itself knows its request for ever (S-5)."""

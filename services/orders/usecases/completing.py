@@ -4,7 +4,7 @@ Why: a caller who got no answer may never come back; the order is completed, or 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from services.chassis import idempotency
@@ -12,6 +12,7 @@ from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.errors import DependencyUnavailable, DomainError
 from services.chassis.idempotency import FAILED, Claim, Request, Step
 from services.chassis.telemetry import get_logger
+from services.chassis.together import together
 from services.orders.partners import Inventory
 from services.orders.usecases.commands import PlaceOrder
 from services.orders.usecases.errors import FINAL, PlacingAbandoned
@@ -53,8 +54,9 @@ class Completer:
             lambda tx: idempotency.take_over(tx, METHOD, PHASES, self._batch_max, lease=self._lease)
         )
         hopeless = [claim for claim in taken if self._is_hopeless(claim)]
-        ended = await self._each(self._complete, [claim for claim in taken if claim not in hopeless])
-        ended += await self._each(self._undo, hopeless)
+        hopeful = [claim for claim in taken if claim not in hopeless]
+        ended = sum(await together(hopeful, self._complete, self._left))
+        ended += sum(await together(hopeless, self._undo, self._left))
         if taken:
             log.info("requests_completed", taken=len(taken), ended=ended)
         return ended
@@ -63,22 +65,15 @@ class Completer:
         """Many tries alone do not say so: while inventory is away, they are spent within a minute."""
         return claim.phase == CLAIMED and claim.fence > self._tries_max and claim.age >= self._abandon_after
 
-    async def _each(self, end: Callable[[Sequence[Claim]], Awaitable[int]], claims: Sequence[Claim]) -> int:
-        """Together, or one by one where one of them fails the others; that one waits for its next lease."""
-        try:
-            return await end(claims)
-        except Exception as error:
-            if is_broken_plumbing(error) or not claims:
-                raise
-            if len(claims) == 1:
-                log.exception("request_not_completed", order_id=claims[0].subject)
-                return 0
-        return sum([await self._each(end, [claim]) for claim in claims])
+    async def _left(self, claim: Claim, error: Exception) -> int:
+        """What fails alone waits for its next lease."""
+        log.error("request_not_completed", order_id=claim.subject, exc_info=error)
+        return 0
 
     async def _complete(self, claims: Sequence[Claim]) -> int:
         """Phase 2 again, then 3, then 4; what cannot go on now waits for its next lease."""
         standings = [Standing(self._command_of(claim.request), claim) for claim in claims]
-        results = await self._placing.finish(standings) if standings else []
+        results = await self._placing.finish(standings)
         placed = [result for result in results if isinstance(result, Placed)]
         refused = sum(isinstance(r, DomainError) and not isinstance(r, DependencyUnavailable) for r in results)
         paid = await asyncio.gather(*(self._pay(each) for each in placed), return_exceptions=True)
@@ -109,8 +104,6 @@ class Completer:
         Each try that found a tombstone took one more number, and tombstones are left by tries beyond the limit only;
         none takes more numbers than one call tries, however long inventory was away.
         """
-        if not claims:
-            return 0
         try:
             await self._inventory.undo(
                 [

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import incidents
-from services.chassis.db import Database, Transaction, is_broken_plumbing
+from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError
 from services.chassis.telemetry import get_logger
+from services.chassis.together import together
 from services.payments import domain
 from services.payments.providers.base import Shown, Unreadable
 from services.payments.store import payables, webhooks
@@ -55,7 +56,7 @@ async def reconcile(
     batch: list[Shown] = []
     async for shown in context.provider.payables(since, until, context.clock.now()):
         if isinstance(shown, Unreadable):
-            await _report(database, context, result, shown.object_id, shown.order_id, shown.problem)
+            result.incidents += await _report(database, context, shown.object_id, shown.order_id, shown.problem)
             continue
         as_of = live.get(shown.seen.object_id, shown.created)
         batch.append(replace(shown, seen=replace(shown.seen, as_of=as_of)))
@@ -86,27 +87,19 @@ async def _recover(
 
 async def _heal(database: Database, context: Context, batch: Sequence[Shown], result: Reconciled) -> None:
     """Take in a batch; one object that cannot be stored stops no other, and a person is told."""
-    try:
-        orphans, found = await _take_in(database, context, batch) if batch else (0, 0)
-    except Exception as error:
-        if is_broken_plumbing(error):
-            raise
-        if len(batch) > 1:
-            for one in batch:
-                await _heal(database, context, [one], result)
-            return
-        await _report(database, context, result, batch[0].seen.object_id, batch[0].order_id, repr(error))
-    else:
+
+    async def failed(shown: Shown, error: Exception) -> tuple[int, int]:
+        return 0, await _report(database, context, shown.seen.object_id, shown.order_id, repr(error))
+
+    for orphans, found in await together(batch, lambda some: _take_in(database, context, some), failed):
         result.orphans_ended += orphans
         result.incidents += found
 
 
-async def _report(
-    database: Database, context: Context, result: Reconciled, object_id: str, order_id: str, problem: str
-) -> None:
+async def _report(database: Database, context: Context, object_id: str, order_id: str, problem: str) -> int:
     log.error("object_not_reconciled", object_id=object_id, order_id=order_id, problem=problem)
     incident = incidents.Incident(NOT_RECONCILED, object_id, context.clock.now(), order_id, {"problem": problem[:500]})
-    result.incidents += len(await database.run(lambda tx: incidents.open_incidents(tx, [incident])))
+    return len(await database.run(lambda tx: incidents.open_incidents(tx, [incident])))
 
 
 async def _take_in(database: Database, context: Context, batch: Sequence[Shown]) -> tuple[int, int]:
