@@ -7,15 +7,15 @@ webhooks, parcels and mails; and the last line is a verdict, not a promise.
 import asyncio
 import shutil
 import signal
-import tempfile
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
-from ops.demo.show import run
+from ops.local import paths
 from ops.local.child import LocalStackError
 from ops.local.environment import Ports
 from ops.local.stack import Stack
@@ -41,15 +41,16 @@ def demo(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    state = Path(tempfile.mkdtemp(prefix="onefold-demo-"))
-    state.chmod(0o755)  # PostgreSQL may run as another account
+    state = paths.temporary_folder("onefold-demo-", in_memory=not keep)
     began, fine, interrupted = time.monotonic(), False, False
     signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
     stack = Stack(state, at=Ports.free(), extra=SHORTER, throwaway=not keep, report=console.print)
     try:
-        with stack:
-            console.print(f"ready after {time.monotonic() - began:.1f} s; logs are in {state / 'logs'}")
-            fine = asyncio.run(run(stack, seed, console, quick=quick))
+        with ThreadPoolExecutor(1) as meanwhile:
+            loading = meanwhile.submit(import_module, "ops.demo.show")  # half a second, and nobody waits for it
+            with stack:
+                console.print(f"ready after {time.monotonic() - began:.1f} s; logs are in {state / 'logs'}")
+                fine = asyncio.run(loading.result().run(stack, seed, console, quick=quick))
     except LocalStackError as error:
         raise SystemExit(f"onefold: {error}") from error
     except KeyboardInterrupt:

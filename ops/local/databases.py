@@ -112,8 +112,7 @@ async def migrate(owner_dsn: str, folder: Path | None) -> None:
     """
     folders = {CHASSIS: CHASSIS_MIGRATIONS} | ({"service": folder} if folder is not None else {})
     for name, path in folders.items():
-        if any(path.glob("*.sql")):
-            await _refuse_edited(owner_dsn, name, path)
+        if await _is_behind(owner_dsn, name, path):
             try:
                 await asyncio.to_thread(_dbmate, owner_dsn, name, path)
             finally:
@@ -163,8 +162,8 @@ def _files(folder: Path) -> dict[str, str]:
     return {version: hashlib.sha256(path.read_bytes()).hexdigest() for version, path in sorted(found.items())}
 
 
-async def _refuse_edited(owner_dsn: str, name: str, folder: Path) -> None:
-    """dbmate knows versions only and would not notice an edit (F-52)."""
+async def _is_behind(owner_dsn: str, name: str, folder: Path) -> bool:
+    """Whether a file waits to be applied. dbmate knows versions only and would not notice an edit (F-52)."""
     database = await asyncpg.connect(owner_dsn)
     try:
         await database.execute("SELECT pg_advisory_lock(hashtext('migration_files'))")  # CREATE IF NOT EXISTS races
@@ -179,6 +178,7 @@ async def _refuse_edited(owner_dsn: str, name: str, folder: Path) -> None:
             f"migrations {', '.join(edited)} of {folder} were edited or removed after they had been applied;"
             " add a new migration instead (or `onefold down --purge` for a local database)"
         )
+    return len(rows) < len(files)
 
 
 async def _remember(owner_dsn: str, name: str, folder: Path) -> None:

@@ -56,6 +56,11 @@ class Postgres:
         return paths.place_for(paths.server_account(), self.home)
 
     @property
+    def is_initialised(self) -> bool:
+        """Whether it has a data folder."""
+        return (self.place / "data" / "PG_VERSION").exists()
+
+    @property
     def pid(self) -> int:
         """Process id of the running server."""
         return self._running().pid
@@ -71,7 +76,7 @@ class Postgres:
         account = paths.server_account()
         place = paths.own_folder(self.place, account)
         binaries = _binaries(account, place)
-        if not (place / "data" / "PG_VERSION").exists():
+        if not self.is_initialised:
             _initialise(place, binaries, account)
         options = SETTINGS | ({} if self.durable else NOT_DURABLE)
         self._child = Child(

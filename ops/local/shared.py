@@ -10,13 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ops.local import paths
 from ops.local.child import POLL_SECONDS, LocalStackError
 from ops.local.paths import ROOT
 
@@ -30,8 +30,7 @@ class Run:
 
     def __init__(self) -> None:
         """Begin a run: later processes find it through the environment."""
-        self.folder = Path(tempfile.mkdtemp(prefix="onefold-test-"))
-        self.folder.chmod(0o755)  # PostgreSQL may run as another user
+        self.folder = paths.temporary_folder("onefold-test-", in_memory=True)
         self._lock = (self.folder / "run.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         os.environ[RUN_VARIABLE] = str(self.folder)

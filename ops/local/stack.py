@@ -18,7 +18,7 @@ from typing import IO, Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from ops.local import databases, topics
+from ops.local import databases, prepared, topics
 from ops.local.blocking import blocking
 from ops.local.child import POLL_SECONDS, Child
 from ops.local.environment import Ports, Profile, Secrets, environment, keep, readiness
@@ -97,6 +97,7 @@ class Stack:
     def start_servers(self, beside: Sequence[str] = ()) -> None:
         """PostgreSQL and Kafka with migrated databases and all topics; meanwhile the processes `beside` are started."""
         self.kafka.begin()  # it takes longest
+        prepared.lay_out(self.postgres)
         self.postgres.start()
         with ThreadPoolExecutor(1) as thread:
             migrated = thread.submit(self._prepare_databases)

