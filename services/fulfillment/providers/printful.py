@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import httpx
-
+from services.chassis.http import Answer, AnswerLost, HttpClient, NeverSent
 from services.chassis.money import decimal_text
 from services.chassis.operations import Declined, Operation, Retryable, Unknown
 from services.fulfillment.domain import Kind, LineQuantity, ObjectSeen, ProviderState, SeenShipment, ShipmentState
@@ -20,7 +19,7 @@ from services.fulfillment.providers.base import Draft, Hint, Malformed, NotShipp
 
 _PLACES: Final = 20
 _PAGE: Final = 100
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_JSON: Final = {"Content-Type": "application/json"}
 
 # Printful's words for the state of an order (F-18); `partial`: some parcels left, the rest is being made.
 _STATES: Final = {
@@ -46,10 +45,8 @@ class PrintfulProvider:
 
     def __init__(self, token: str, *, store_id: str, api_base: str, timeout: timedelta) -> None:
         self._base_url = api_base.rstrip("/") + "/"
-        self._headers = {"Authorization": f"Bearer {token}", **({"X-PF-Store-Id": store_id} if store_id else {})}
-        self._timeout_s = timeout.total_seconds()
-        self._tls = httpx.create_ssl_context()
-        self._idle: list[httpx.AsyncClient] = []
+        store = {"X-PF-Store-Id": store_id} if store_id else {}
+        self._http = HttpClient(timeout, {"Authorization": f"Bearer {token}", **store})
 
     def read_hint(self, body: bytes) -> Hint:
         """A webhook of v1 or v2; `retries` changes with each delivery and is left out of its hash (F-19)."""
@@ -169,9 +166,8 @@ class PrintfulProvider:
         )
 
     async def close(self) -> None:
-        """Close the HTTP clients that nobody uses."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        """Close the connections."""
+        await self._http.close()
 
     async def _with_parcels(self, order: dict[str, Any]) -> dict[str, Any]:
         """What we keep of an order: no address, and the parcels; only v2 tells of their delivery."""
@@ -187,29 +183,21 @@ class PrintfulProvider:
     async def _call(
         self, method: str, path: str, *, json_body: Any = None, parcels_of: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        client = self._idle.pop() if self._idle else self._new_client()
+        body = json.dumps(json_body, ensure_ascii=False).encode() if json_body is not None else None
         try:
-            response = await client.request(method, path, json=json_body)
-        except _NEVER_SENT as error:
-            raise (Unknown(repr(error)) if parcels_of else Retryable(repr(error))) from error
-        except httpx.HTTPError as error:
-            raise Unknown(repr(error)) from error
-        finally:
-            self._idle.append(client)
-        return _read(response, executed=parcels_of is not None)
-
-    def _new_client(self) -> httpx.AsyncClient:
-        """One for each call under way: httpx looks at every connection of a client for each request."""
-        return httpx.AsyncClient(
-            base_url=self._base_url, headers=self._headers, timeout=self._timeout_s, verify=self._tls
-        )
+            answer = await self._http.request(method, self._base_url + path, headers=_JSON if body else None, body=body)
+        except NeverSent as error:
+            raise (Unknown(str(error)) if parcels_of else Retryable(str(error))) from error
+        except AnswerLost as error:
+            raise Unknown(str(error)) from error
+        return _read(answer, executed=parcels_of is not None)
 
 
-def _read(response: httpx.Response, *, executed: bool) -> dict[str, Any]:
+def _read(answer: Answer, *, executed: bool) -> dict[str, Any]:
     """The answer's JSON, or the error that it stands for. `executed`: a call before this one had its effect."""
-    status = response.status_code
+    status = answer.status
     try:
-        body = response.json()
+        body = json.loads(answer.body)
     except ValueError as error:
         raise Unknown(f"{status}: no JSON") from error
     if status < 300 and isinstance(body, dict):
@@ -218,7 +206,7 @@ def _read(response: httpx.Response, *, executed: bool) -> dict[str, Any]:
     if executed or status >= 500 or status in (408, 409) or status < 400:
         raise Unknown(text)
     if status == 429:
-        seconds = response.headers.get("retry-after", "")
+        seconds = answer.headers.get("Retry-After", "")
         raise Retryable(text, after=timedelta(seconds=min(int(seconds), 3600)) if seconds.isdigit() else None)
     if status in (401, 403):
         raise Retryable(text)  # the token is wrong or lacks a right: mended by a person, then sent

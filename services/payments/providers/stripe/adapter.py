@@ -3,11 +3,11 @@
 Why: retries are ours and explicit, because the SDK's own keys and retries would not survive a crash (F-10).
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import httpx
 import stripe
 
 from services.chassis.operations import Declined, Operation
@@ -16,8 +16,8 @@ from services.payments.providers.base import Checkout, ProviderEvent, Shown, Unr
 from services.payments.providers.stripe import events, money, objects
 from services.payments.providers.stripe.errors import is_not_found, translate
 from services.payments.providers.stripe.parameters import parameters
+from services.payments.providers.stripe.transport import Transport
 
-POOL: Final = 100  # httpx's own; the runner's places lie below it (F-61)
 _PLACES: Final = 50
 _SECRETS_KEPT: Final = 1_000
 _SECRETS: Final = ("client_secret", "url")
@@ -34,7 +34,7 @@ class StripeProvider:
     def __init__(self, secret_key: str, *, api_base: str, public_origin: str, timeout: timedelta) -> None:
         self._public_origin = public_origin.rstrip("/")
         self._lease = 3 * timeout  # of a try: nothing of it arrives later (S-16)
-        self._http = stripe.HTTPXClient(timeout=timeout.total_seconds())
+        self._http = Transport(timeout)
         self._client = stripe.StripeClient(
             secret_key, base_addresses={"api": api_base}, max_network_retries=0, http_client=self._http
         )
@@ -127,7 +127,7 @@ class StripeProvider:
 
     async def close(self) -> None:
         """Close the HTTP client."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]
+        await self._http.close_async()
 
     async def _refused(self, operation: Operation, error: stripe.StripeError) -> dict[str, Any]:
         """A cancel or capture that the object's state forbids is answered by the object, if that explains it."""
@@ -191,7 +191,7 @@ class StripeProvider:
 
 def stripe_json(row: Mapping[str, Any]) -> bytes:
     """A fetched event in the shape of a webhook's body."""
-    return httpx.Request("POST", "https://localhost", json=row).content
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _secrets_of(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,13 +5,11 @@ Why: what may be repeated depends on nothing else (S-15).
 
 from typing import Any
 
-import httpx
 import stripe
 
+from services.chassis.http import NeverSent
 from services.chassis.operations import Declined, Retryable, Unknown
 from services.payments.providers.stripe.objects import public
-
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 def translate(error: stripe.StripeError) -> Declined | Retryable | Unknown:
@@ -23,9 +21,8 @@ def translate(error: stripe.StripeError) -> Declined | Retryable | Unknown:
     status, stripes_word = error.http_status, error.error is not None
     code = str(getattr(error.error, "decline_code", None) or error.code or "declined") if stripes_word else "unreadable"
     if isinstance(error, stripe.APIConnectionError):
-        if isinstance(error.__cause__, _NEVER_SENT):
-            return Retryable(repr(error.__cause__))
-        return Unknown(repr(error.__cause__))
+        cause = error.__cause__
+        return Retryable(repr(cause)) if isinstance(cause, NeverSent) else Unknown(repr(cause))
     if status == 429:
         return Retryable("429: too many calls")  # decided before the idempotency layer (F-10)
     if status in (401, 403):
