@@ -78,6 +78,7 @@ class _Server(uvicorn.Server):
 
 async def main() -> None:
     """Run the gateway until SIGTERM."""
+    process.collect_rarely()
     settings = load(GatewaySettings)
     configure_logging("gateway", settings.log_level)
     token = settings.token.get_secret_value()

@@ -13,6 +13,7 @@ from services.chassis.telemetry import configure_logging
 
 def main() -> None:
     """Archive events until SIGTERM."""
+    process.collect_rarely()
     try:
         settings = load(AnalyticsSettings)
     except ConfigurationError as error:

@@ -14,7 +14,7 @@ import uvloop
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigurationError, ServiceSettings, load, service_of
 from services.chassis.db import Database
-from services.chassis.process import Component, run
+from services.chassis.process import Component, collect_rarely, run
 from services.chassis.telemetry import configure_logging
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -28,6 +28,7 @@ def main(settings_class: type[S], roles: Mapping[str, Make[S]], *, default: str 
     A role pushes what is to be closed after the last component has stopped onto the exit stack. Without `default` the
     role must be named.
     """
+    collect_rarely()
     service = service_of(settings_class)
     program = settings_class.__module__.rpartition(".")[0]
     parser = argparse.ArgumentParser(prog=program, description=f"A process of {service}.")
