@@ -78,6 +78,7 @@ class Consumer:
         self._committing: asyncio.Task[None] | None = None
         self._commit_at = 0.0
         self._halted = False
+        self._stopping: asyncio.Task[bool] | None = None
         self._stall_after_s = stall_after_s
         self._watched_at = 0.0
         self._behind: dict[Any, int] = {}
@@ -85,6 +86,7 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`. Broken plumbing is waited out; too many parked keys halt it for a person."""
         back_off = _BACK_OFF_S[0]
+        self._stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
                 try:
@@ -108,6 +110,7 @@ class Consumer:
                 await _pause(stop, back_off)
                 back_off = min(2 * back_off, _BACK_OFF_S[1])
         finally:
+            self._stopping.cancel()
             await self.close()
 
     async def run_once(self) -> int:
@@ -131,9 +134,10 @@ class Consumer:
         kafka = self._kafka or await self._connect()
         if asyncio.get_running_loop().time() - self._watched_at >= self._stall_after_s:
             await self._watch(kafka)
-        if room := self._room:
-            wait_ms = 0 if self._ahead.items else _POLL_MS
-            self._take(await kafka.getmany(timeout_ms=wait_ms, max_records=room))
+        if not self._ahead.items:
+            self._take(await self._wait(kafka))
+        elif room := self._room:
+            self._take(await kafka.getmany(timeout_ms=0, max_records=room))
         async with self._in_flight:
             batch, self._ahead = self._ahead, Batch()
             if not batch.items:
@@ -145,6 +149,16 @@ class Consumer:
             elif asyncio.get_running_loop().time() >= self._commit_at:
                 await self._finish_commit(waits=False)
         return len(batch.items)
+
+    async def _wait(self, kafka: "AIOKafkaConsumer") -> Mapping[Any, Any]:
+        """What comes within a poll; nothing once this process is to stop. What is given up was never applied."""
+        reading = asyncio.create_task(kafka.getmany(timeout_ms=_POLL_MS, max_records=self._room))
+        try:
+            await asyncio.wait({reading, self._stopping or reading}, return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else {}
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
 
     async def _apply(self, kafka: "AIOKafkaConsumer", batch: Batch, reads_ahead: bool) -> None:
         """Apply, and while the database works read what comes next; if it fails, all of it comes again."""

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from ops.local.databases import Access
 from services.chassis.clock import ManualClock
 from services.chassis.config import ServiceSettings
-from services.chassis.consumer import Consumer, Handler, Stalled, list_parked
+from services.chassis.consumer import Consumer, Handler, Stalled, list_parked, loop
 from services.chassis.db import Database, Transaction
 from services.chassis.inbox import IncomingEvent, Outcome
 from services.chassis.outbox import OutgoingEvent, Relay, append
@@ -253,6 +253,21 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_comes_again(
     for key in {event.key for event in events}:
         assert await effects(db, key) == [event.id for event in events if event.key == key]
     assert await committed(settings) == len(events)
+
+
+async def test_a_stop_waits_for_no_poll(
+    db: Database, settings: ServiceSettings, clock: ManualClock, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_POLL_MS", 60_000)
+    await publish(db, relay, sent("order-1"))
+    reader, stop = consumer(db, settings, clock), asyncio.Event()
+    running = asyncio.create_task(reader.run(stop))
+    try:
+        await wait_until(lambda: db.fetchval("SELECT count(*) = 1 FROM effects"), within=15)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 20)
+    assert await committed(settings) == 1
 
 
 async def test_a_client_that_brings_nothing_although_there_is_something_ends_the_process(
