@@ -85,8 +85,8 @@ class Batcher(Generic[C, R]):
 
         `deadline` is a time of the event loop; once it has passed, the command is not begun.
         """
-        (entry,) = self._enqueue((command,), deadline)
-        outcome = await entry.future
+        (future,) = self._enqueue((command,), deadline)
+        outcome = await future
         if isinstance(outcome, DomainError):
             raise outcome
         return outcome
@@ -96,9 +96,15 @@ class Batcher(Generic[C, R]):
 
         Raises Overloaded if not all find room.
         """
-        entries = self._enqueue(commands, deadline)
-        outcomes = await asyncio.gather(*(entry.future for entry in entries), return_exceptions=True)
-        return [shown(each, "command") if isinstance(each, BaseException) else each for each in outcomes]
+        futures = self._enqueue(commands, deadline)
+        try:
+            if futures:
+                await asyncio.wait(futures)
+        except asyncio.CancelledError:
+            for future in futures:
+                future.cancel()  # what has not begun is dropped
+            raise
+        return [shown(error, "command") if (error := each.exception()) else each.result() for each in futures]
 
     async def close(self) -> None:
         """Take no more commands, finish those that wait."""
@@ -106,18 +112,19 @@ class Batcher(Generic[C, R]):
         while self._workers:
             await asyncio.wait(self._workers)
 
-    def _enqueue(self, commands: Sequence[C], deadline: float | None) -> "list[_Entry[C, R]]":
+    def _enqueue(self, commands: Sequence[C], deadline: float | None) -> "list[asyncio.Future[R | DomainError]]":
         if self._closed:
             raise DependencyUnavailable("the service is shutting down")
         if len(self._queue) + len(commands) > self._max_queue:
             raise Overloaded
         loop = asyncio.get_running_loop()
-        entries = [_Entry[C, R](command, loop.create_future(), deadline) for command in commands]
-        self._queue.extend(entries)
-        if entries and len(self._workers) < self._flushes and self._may_begin(others=len(self._workers)):
+        futures: list[asyncio.Future[R | DomainError]] = [loop.create_future() for _ in commands]
+        for command, future in zip(commands, futures, strict=True):
+            self._queue.append(_Entry(command, future, deadline))
+        if futures and len(self._workers) < self._flushes and self._may_begin(others=len(self._workers)):
             # A context of its own: the flush belongs to no caller's trace.
             self._workers.add(loop.create_task(self._work(), name=f"batch-{self._name}", context=Context()))
-        return entries
+        return futures
 
     def _may_begin(self, others: int) -> bool:
         """Whether a flush is worth beginning beside `others`: each of those looks again when it ends."""

@@ -6,7 +6,7 @@ Why: it is one wrapper put on when a service is registered, which costs less tha
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -36,6 +36,13 @@ _LOGGED = 64  # characters of a request id, which may be anything as long as it 
 _GRPC_CODES: dict[Code, grpc.StatusCode] = {Code(status.value[0]): status for status in grpc.StatusCode}
 
 
+class Received(NamedTuple):
+    """A message as it came, and whether its bytes hold NUL anywhere: only then its texts are looked at."""
+
+    request: Message
+    has_nul: bool
+
+
 class Door:
     """Wraps methods: deadline, caller, validation, errors, one log line and one observation per call."""
 
@@ -47,7 +54,7 @@ class Door:
         self._is_draining = False
 
     def guard(self, method: str, handler: Handler) -> Handler:
-        codecs = (handler.request_deserializer, handler.response_serializer)
+        codecs = (_parsed_by(handler.request_deserializer), handler.response_serializer)
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codecs)
         if handler.unary_stream is not None:
@@ -62,10 +69,11 @@ class Door:
             task.cancel()
 
     def _unary(self, method: str, behaviour: Callable[..., Awaitable[Message]]) -> Callable[..., Awaitable[Message]]:
-        async def answer(request: Message, context: Context) -> Message:
+        async def answer(received: Received, context: Context) -> Message:
             started = perf_counter()
+            request = received.request
             try:
-                self._admit(request, context)
+                self._admit(received, context)
                 response = await behaviour(request, context)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (every call gets an answer)
                 await self._refuse(error, method, request, context, started)
@@ -77,13 +85,14 @@ class Door:
     def _stream(
         self, method: str, behaviour: Callable[..., AsyncIterator[Message]]
     ) -> Callable[..., AsyncIterator[Message]]:
-        async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
+        async def answer(received: Received, context: Context) -> AsyncIterator[Message]:
             started = perf_counter()
+            request = received.request
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
             try:
-                self._admit(request, context)
+                self._admit(received, context)
                 async for response in behaviour(request, context):
                     yield response
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (every call gets an answer)
@@ -94,7 +103,7 @@ class Door:
 
         return answer
 
-    def _admit(self, request: Message, context: Context) -> None:
+    def _admit(self, received: Received, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())
         set_traceparent(str(metadata.get("traceparent", "")))
         caller = self._identify(context, metadata)
@@ -102,8 +111,9 @@ class Door:
         if remaining is None:
             raise DeadlineRequired
         current_call.set(Call(caller, asyncio.get_running_loop().time() + remaining))
-        violations = [_described(violation.proto) for violation in self._validate(request)]
-        violations += ((path, MUST_NOT) for path in nul_paths(request))
+        violations = [_described(violation.proto) for violation in self._validate(received.request)]
+        if received.has_nul:
+            violations += ((path, MUST_NOT) for path in nul_paths(received.request))
         if violations:
             first, *more = violations
             raise InvalidField(*first, *more)
@@ -160,6 +170,13 @@ class _Cancelled(DomainError):
     """The caller cancelled."""
 
     code, reason = Code.CANCELLED, "CANCELLED"
+
+
+def _parsed_by(deserialize: Callable[[bytes], Message] | None) -> Callable[[bytes], Received]:
+    """The bytes are searched while they are at hand: to write a message anew only to look at it cost much more."""
+    if deserialize is None:
+        raise TypeError("a method without messages")
+    return lambda raw: Received(deserialize(raw), b"\0" in raw)
 
 
 def _described(violation: Any) -> tuple[str, str]:
