@@ -17,7 +17,6 @@ from tests.component.chassis.messaging import CONSUMER, TOPIC, apply, effects, i
 
 pytestmark = pytest.mark.requirement("R-5.1")
 
-
 GROUP = "onefold.reader"
 
 
@@ -276,9 +275,8 @@ async def test_a_client_that_brings_nothing_although_there_is_something_ends_the
     await publish(db, relay, sent("order-1"))
     reader = consumer(db, settings, clock, stall_after_s=0.0)
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", _nothing)
-    stop = asyncio.Event()
     with pytest.raises(Stalled):
-        await asyncio.wait_for(reader.run(stop), 15)
+        await asyncio.wait_for(reader.run(asyncio.Event()), 15)
 
 
 async def _nothing(*_: object, **__: object) -> dict[Any, Any]:
