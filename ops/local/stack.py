@@ -46,8 +46,8 @@ def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
 
 @dataclass
 class Stack:
-    """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing. What is
-    in the topics of a `throwaway` goes with it.
+    """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing. Nothing of a
+    `throwaway` is kept, so its processes need not come to an end in good order.
 
     Use it from the main thread: `with Stack(...) as stack`.
     """
@@ -139,7 +139,10 @@ class Stack:
         self.report("stopping")
         running = [child for child in reversed(self.processes.values()) if child.exit_code is None]
         for child in running:
-            child.ask_to_stop()
+            if self.throwaway:
+                child.kill()
+            else:
+                child.ask_to_stop()
         deadline = time.monotonic() + STOP_SECONDS
         for child in running:
             child.wait_or_kill(timeout_seconds=max(deadline - time.monotonic(), POLL_SECONDS))
