@@ -1,6 +1,7 @@
 """All SQL of the operations' journal.
 
-Why: every step is one fenced statement, so a sender that lost its lease changes nothing any more (S-16).
+Why: every step is one fenced statement for a set of operations, so a sender that lost its lease changes nothing any
+more (S-16), and calls that begin or end together cost as much as one.
 """
 
 import json
@@ -10,14 +11,16 @@ from typing import Any, Final
 
 import asyncpg
 
+from services.chassis import jobs
 from services.chassis.db import Database, Transaction
 from services.chassis.operations.model import (
+    PLANNED,
     WITHDRAWN,
     Operation,
     OperationState,
     PlannedOperation,
+    Result,
 )
-from services.chassis.telemetry import current_traceparent
 
 _COLUMNS: Final = """
 id::text, kind, subject, number, provider, request, idempotency_key, state, first_sent_at, last_sent_at, in_doubt,
@@ -25,13 +28,17 @@ lease_until, fence, tries, next_try_at, key_spent, answer::text, error_code, err
 """
 
 _PLAN: Final = """
-INSERT INTO operations (id, kind, subject, number, provider, request, idempotency_key, planned_at, next_try_at,
-                        traceparent)
-SELECT id, kind, subject, number, provider, request, idempotency_key, planned_at, planned_at, $9
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[])
-       AS operation (id, kind, subject, number, provider, request, idempotency_key, planned_at)
- ORDER BY id
-ON CONFLICT (id) DO NOTHING
+WITH planned AS (
+    INSERT INTO operations (id, kind, subject, number, provider, request, idempotency_key, planned_at, next_try_at,
+                            traceparent)
+    SELECT id, kind, subject, number, provider, request, idempotency_key, planned_at, planned_at, traceparent
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::bytea[], $7::text[],
+                  $8::timestamptz[], $9::text[])
+           AS operation (id, kind, subject, number, provider, request, idempotency_key, planned_at, traceparent)
+     ORDER BY id
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT pg_notify($10, $11) WHERE $12
 """
 
 # Only what was never sent: an operation that was sent once, though in vain, is not taken back.
@@ -56,10 +63,28 @@ SELECT id::text FROM operations
 """
 
 # Whoever takes over waits the former sender's lease out: there is no row to take before (S-16).
+_FREE: Final = "settled_at IS NULL AND (lease_until IS NULL OR lease_until <= clock_timestamp())"
+
 _TAKE: Final = f"""
-UPDATE operations SET fence = fence + 1, lease_until = clock_timestamp() + $2
- WHERE id = $1 AND settled_at IS NULL AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+UPDATE operations SET fence = fence + 1, lease_until = clock_timestamp() + $2 WHERE id = $1 AND {_FREE}
 RETURNING {_COLUMNS}
+"""
+
+# What is in doubt, or was first sent before $4, is taken to be looked up; all else is marked SENT at once. A row that
+# somebody else is just changing is theirs: nobody waits here, so that two sets of operations cannot block each other.
+_CLAIM: Final = f"""
+WITH free AS (
+    SELECT id AS free_id, NOT in_doubt AND (first_sent_at IS NULL OR first_sent_at > $4) AS sends
+      FROM operations WHERE id = ANY($1::uuid[]) AND {_FREE}
+     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE operations
+   SET fence = fence + 1, lease_until = clock_timestamp() + $2,
+       state = CASE WHEN sends THEN 'SENT' ELSE state END, in_doubt = in_doubt OR sends, tries = tries + sends::int,
+       first_sent_at = CASE WHEN sends THEN coalesce(first_sent_at, $3) ELSE first_sent_at END,
+       last_sent_at = CASE WHEN sends THEN $3 ELSE last_sent_at END
+  FROM free WHERE id = free_id AND id = ANY($1::uuid[])
+RETURNING {_COLUMNS}, sends
 """
 
 _MARK_SENT: Final = f"""
@@ -79,14 +104,20 @@ UPDATE operations
 
 _SETTLE: Final = f"""
 UPDATE operations
-   SET state = $3, answer = $4::jsonb, error_code = $5, error = $6, settled_at = $7, lease_until = NULL
- WHERE id = $1 AND fence = $2 AND settled_at IS NULL
+   SET state = end_state, answer = end_answer::jsonb, error_code = end_code, error = end_error, settled_at = $7,
+       lease_until = NULL
+  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+       AS ended (end_id, end_fence, end_state, end_answer, end_code, end_error)
+ WHERE id = end_id AND id = ANY($1::uuid[]) AND fence = end_fence AND settled_at IS NULL
 RETURNING {_COLUMNS}
 """
 
 
-async def plan(tx: Transaction, operations: Sequence[PlannedOperation]) -> None:
-    """Write operations down before anything is sent; one that was planned already stays as it was."""
+async def plan(tx: Transaction, operations: Sequence[PlannedOperation], *, wakes: bool = False) -> None:
+    """Write operations down before anything is sent; one that was planned already stays as it was.
+
+    `wakes` tells the job that carries operations once this transaction has committed (see `jobs.wake`).
+    """
     if not operations:
         return
     await tx.execute(
@@ -99,7 +130,10 @@ async def plan(tx: Transaction, operations: Sequence[PlannedOperation]) -> None:
         [operation.request for operation in operations],
         [operation.idempotency_key or operation.id for operation in operations],
         [operation.planned_at for operation in operations],
-        current_traceparent(),
+        [operation.traceparent for operation in operations],
+        jobs.CHANNEL,
+        PLANNED,
+        wakes,
     )
 
 
@@ -138,6 +172,22 @@ async def take(tx: Transaction, operation_id: str, lease: timedelta) -> Operatio
     return _operation(row) if row else None
 
 
+async def claim(
+    db: Database, operation_ids: Sequence[str], lease: timedelta, now: datetime, resend_after: datetime
+) -> dict[str, tuple[Operation, bool]]:
+    """Take the leases of those that are open and free; with each, whether it was marked SENT and is to be sent.
+
+    The others are to be looked up first: they are in doubt, or were first sent before `resend_after`.
+    """
+    rows = await db.fetch(_CLAIM, sorted(operation_ids), lease, now, resend_after)
+    claimed = {}
+    for row in rows:
+        values = dict(row)
+        sends = values.pop("sends")
+        claimed[row["id"]] = _operation(values), sends
+    return claimed
+
+
 async def mark_sent(tx: Transaction, operation: Operation, now: datetime, lease: timedelta) -> Operation | None:
     """The last step before sending, with a full lease from now; None if the lease was lost."""
     row = await tx.fetchrow(_MARK_SENT, operation.id, operation.fence, now, lease)
@@ -169,32 +219,22 @@ async def postpone(
     )
 
 
-async def settle(
-    tx: Transaction,
-    operation: Operation,
-    state: OperationState,
-    now: datetime,
-    *,
-    answer: Mapping[str, Any] | None = None,
-    error_code: str = "",
-    error: str = "",
-) -> Operation | None:
-    """Store the outcome; None if another holder came first, and then nothing may be done with it."""
-    stored = json.dumps(dict(answer), default=str) if answer is not None else None
-    row = await tx.fetchrow(
+async def settle(tx: Transaction, ended: Sequence[tuple[Operation, Result]], now: datetime) -> list[Operation]:
+    """Store outcomes; returns those that were. Of the others another holder came first, and nothing may be done."""
+    rows = await tx.fetch(
         _SETTLE,
-        operation.id,
-        operation.fence,
-        state.value,
-        stored,
-        error_code,
-        error[:2000],
+        [operation.id for operation, _ in ended],
+        [operation.fence for operation, _ in ended],
+        [result.state.value for _, result in ended],
+        [json.dumps(dict(result.answer), default=str) if result.answer is not None else None for _, result in ended],
+        [result.error_code for _, result in ended],
+        [result.error[:2000] for _, result in ended],
         now,
     )
-    return _operation(row) if row else None
+    return [_operation(row) for row in rows]
 
 
-def _operation(row: asyncpg.Record) -> Operation:
+def _operation(row: asyncpg.Record | Mapping[str, Any]) -> Operation:
     values = dict(row)
     values["state"] = OperationState(values["state"])
     values["answer"] = json.loads(values["answer"]) if values["answer"] is not None else None

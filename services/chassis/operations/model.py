@@ -6,13 +6,15 @@ Why: the parameters are fixed before the first try, and its id is its idempotenc
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from services.chassis.db import Transaction
+from services.chassis.operations.errors import Declined
+from services.chassis.telemetry import current_traceparent
 
 ABSENT: Final = "ABSENT"  # error code: look-ups proved that the provider never executed it
 PLANNED: Final = "operations"  # topic by which the job that runs operations is woken (`jobs.wake`)
@@ -64,6 +66,7 @@ class PlannedOperation:
     request: bytes
     planned_at: datetime
     idempotency_key: str = ""
+    traceparent: str = field(default_factory=current_traceparent)
 
     @property
     def id(self) -> str:
@@ -113,6 +116,31 @@ class Operation:
         return self.state is OperationState.FAILED and self.error_code == ABSENT
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an operation ended."""
+
+    state: OperationState
+    answer: Mapping[str, Any] | None = None
+    error_code: str = ""
+    error: str = ""
+
+    @classmethod
+    def succeeded(cls, answer: Mapping[str, Any]) -> "Result":
+        """The provider did it."""
+        return cls(OperationState.SUCCEEDED, answer)
+
+    @classmethod
+    def declined(cls, refusal: Declined) -> "Result":
+        """The provider refused for good."""
+        return cls(OperationState.FAILED, refusal.answer, refusal.code or "DECLINED", str(refusal))
+
+    @classmethod
+    def absent(cls, error: str) -> "Result":
+        """It was never executed, for sure, and is not sent again."""
+        return cls(OperationState.FAILED, None, ABSENT, error)
+
+
 class ProviderCall(Protocol):
     """What one kind of operation does at its provider; errors are Declined, Retryable, Unknown and nothing else."""
 
@@ -125,8 +153,11 @@ class ProviderCall(Protocol):
         Raises Unknown or Retryable where the provider cannot say yet, and Declined where it shows a refusal.
         """
 
-    async def settle(self, tx: Transaction, operation: Operation) -> None:
-        """The service's effect, in the transaction that stores the outcome; also what has to be planned next."""
+    async def settle(self, tx: Transaction, operations: Sequence[Operation]) -> None:
+        """The service's effect, in the transaction that stores the outcomes; also what has to be planned next.
+
+        Of each subject there is one operation at most.
+        """
 
 
 def _milliseconds(subject: str) -> int:

@@ -1,19 +1,21 @@
 """Carries operations to their providers and their outcomes home.
 
 Why: between "planned" and "settled" anything may die, and whoever comes next must neither repeat nor forget the call.
+Each call is a task of its own; what is written before and after it is written for all that are ready together.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from services.chassis.batch import Batcher, Retry
 from services.chassis.clock import Clock
-from services.chassis.db import Database, Transaction
+from services.chassis.db import Database
 from services.chassis.errors import NotFound
 from services.chassis.operations import journal
 from services.chassis.operations.errors import Declined, Retryable
-from services.chassis.operations.model import Operation, ProviderCall
-from services.chassis.operations.settling import BackOff, Result, Settler
+from services.chassis.operations.model import Operation, ProviderCall, Result
+from services.chassis.operations.settling import RESEND_FOR, BackOff, Settler
 from services.chassis.telemetry import get_logger, traced
 
 log = get_logger(__name__)
@@ -44,7 +46,9 @@ class OperationRunner:
         self._places = asyncio.Semaphore(max_in_flight)
         self._max_in_flight = max_in_flight
         self._settler = Settler(database, clock, self._calls, http_timeout, back_off or BackOff())
-        self._running: dict[str, asyncio.Task[None]] = {}
+        # What cannot be claimed now is due again later.
+        self._claims = Batcher(self._claim, name="operations_claimed", retry=Retry(within=timedelta(0)))
+        self._running: dict[str, asyncio.Task[Operation | None]] = {}
 
     async def run_once(self, limit: int = 100) -> int:
         """Drive what is due to its end: fresh plans, retries, what a dead sender left behind. Returns how many."""
@@ -75,8 +79,7 @@ class OperationRunner:
         A caller that goes away stops nothing (F-41). It may come back open: SENT while another process has it, SENT
         or UNKNOWN when it has to be tried again; `run_once` goes on with it then. Raises NotFound.
         """
-        await self._join(operation_id)
-        return await self._reload(operation_id)
+        return await self._join(operation_id) or await self._reload(operation_id)
 
     async def declare_absent(self, operation_id: str) -> Operation:
         """A person has seen that the provider never executed it: FAILED, and the service goes on from there."""
@@ -95,15 +98,15 @@ class OperationRunner:
             raise NotFound(f"There is no operation {operation_id}.")
         return operation
 
-    async def _join(self, operation_id: str) -> None:
-        """One task per operation and process; it outlives callers that are cancelled."""
-        await asyncio.shield(self._running.get(operation_id) or self._start(operation_id))
+    async def _join(self, operation_id: str) -> Operation | None:
+        """The settled operation; None if it is not. One task per operation; it outlives callers that are cancelled."""
+        return await asyncio.shield(self._running.get(operation_id) or self._start(operation_id))
 
-    def _start(self, operation_id: str) -> asyncio.Task[None]:
+    def _start(self, operation_id: str) -> asyncio.Task[Operation | None]:
         task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
         self._running[operation_id] = task
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def ended(task: asyncio.Task[Operation | None]) -> None:
             self._running.pop(operation_id, None)
             if not task.cancelled() and (error := task.exception()) is not None:  # its lease ends, and it comes again
                 log.warning("operation_interrupted", operation_id=operation_id, error=repr(error))
@@ -111,34 +114,28 @@ class OperationRunner:
         task.add_done_callback(ended)
         return task
 
-    async def _drive(self, operation_id: str) -> None:
+    async def _drive(self, operation_id: str) -> Operation | None:
         async with self._places:
             started = asyncio.get_running_loop().time()
-            taken = await self._database.run(lambda tx: self._take(tx, operation_id))
-            if taken is None:
-                return
-            operation, may_send = taken
+            claimed = await self._claims.submit(operation_id)
+            if claimed is None:
+                return None
+            operation, may_send = claimed
             with traced(operation.traceparent):
                 if may_send:
-                    await self._send(operation, started)
-                elif await self._resolve(operation):
-                    started = asyncio.get_running_loop().time()
-                    marked = await self._database.run(lambda tx: self._mark_sent(tx, operation))
-                    if marked is not None:
-                        await self._send(marked, started)
+                    return await self._send(operation, started)
+                if not await self._resolve(operation):
+                    return None
+                started = asyncio.get_running_loop().time()
+                now, lease = self._clock.now(), self._lease
+                marked = await self._database.run(lambda tx: journal.mark_sent(tx, operation, now, lease))
+                return await self._send(marked, started) if marked is not None else None
 
-    async def _take(self, tx: Transaction, operation_id: str) -> tuple[Operation, bool] | None:
-        """Take the lease, and where nothing is in doubt mark it SENT in the same transaction."""
-        operation = await journal.take(tx, operation_id, self._lease)
-        if operation is None:
-            return None
-        if operation.in_doubt or self._settler.too_old(operation):
-            return operation, False
-        marked = await self._mark_sent(tx, operation)
-        return (marked, True) if marked else None
-
-    async def _mark_sent(self, tx: Transaction, operation: Operation) -> Operation | None:
-        return await journal.mark_sent(tx, operation, self._clock.now(), self._lease)
+    async def _claim(self, operation_ids: Sequence[str]) -> list[tuple[Operation, bool] | None]:
+        """Take the leases, and where nothing is in doubt mark them SENT by the same statement."""
+        now = self._clock.now()
+        claimed = await journal.claim(self._database, operation_ids, self._lease, now, now - RESEND_FOR)
+        return [claimed.get(operation_id) for operation_id in operation_ids]
 
     async def _resolve(self, operation: Operation) -> bool:
         """Find out what became of an earlier try; True if the same bytes may be sent again."""
@@ -165,19 +162,20 @@ class OperationRunner:
             return True
         return False
 
-    async def _send(self, operation: Operation, started: float) -> None:
+    async def _send(self, operation: Operation, started: float) -> Operation | None:
         if asyncio.get_running_loop().time() - started > self._timeout_s:
             # Marked SENT, but this process stood still: the lease might end while the call is under way (S-16).
             await self._settler.retry_later(operation, Retryable("stood still before sending"))
-            return
+            return None
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._calls[operation.kind].send(operation)
         except Declined as refusal:
-            await self._settler.settle(operation, Result.declined(refusal))
+            return await self._settler.settle(operation, Result.declined(refusal))
         except Retryable as error:
             await self._settler.retry_later(operation, error)
         except Exception as error:  # noqa: BLE001 - a time-out and a bug alike: it may have been executed
             await self._settler.unknown(operation, error)
         else:
-            await self._settler.settle(operation, Result.succeeded(answer))
+            return await self._settler.settle(operation, Result.succeeded(answer))
+        return None

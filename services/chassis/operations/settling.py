@@ -1,29 +1,31 @@
 """What is written down after a try: the outcome with its effect, or when to try again.
 
 Why: an answer in our hands is stored together with what it changes, or not at all and then looked up again (S-15).
+Answers that come together are stored together; one whose effect fails costs the others a second transaction only.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
+from services.chassis.batch import Batcher, Retry
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.incidents import Incident, open_incidents
 from services.chassis.operations import journal
-from services.chassis.operations.errors import Declined, Retryable, Unknown
-from services.chassis.operations.model import ABSENT, Operation, OperationState, ProviderCall
+from services.chassis.operations.errors import Retryable, Unknown
+from services.chassis.operations.model import Operation, OperationState, ProviderCall, Result
 from services.chassis.telemetry import counter, get_logger
 
 log = get_logger(__name__)
+_Ended = tuple[Operation, Result]
 
 RESEND_FOR: Final = timedelta(hours=23)  # providers keep idempotency keys for at least 24 h (F-9)
 UNRESOLVED: Final = "operation_unresolved"
 UNSETTLED: Final = "operation_unsettled"
 _LOOK_UP_AT_MOST_EVERY: Final = timedelta(hours=1)
-_SETTLE_PAUSE_S: Final = 0.1
 
 _outcomes = counter("operations_total", "Calls to providers by kind and outcome", ["kind", "outcome"])
 
@@ -41,31 +43,6 @@ class BackOff:
         return min(self.longest, pause)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How an operation ended."""
-
-    state: OperationState
-    answer: Mapping[str, Any] | None = None
-    error_code: str = ""
-    error: str = ""
-
-    @classmethod
-    def succeeded(cls, answer: Mapping[str, Any]) -> "Result":
-        """The provider did it."""
-        return cls(OperationState.SUCCEEDED, answer)
-
-    @classmethod
-    def declined(cls, refusal: Declined) -> "Result":
-        """The provider refused for good."""
-        return cls(OperationState.FAILED, refusal.answer, refusal.code or "DECLINED", str(refusal))
-
-    @classmethod
-    def absent(cls, error: str) -> "Result":
-        """It was never executed, for sure, and is not sent again."""
-        return cls(OperationState.FAILED, None, ABSENT, error)
-
-
 class Settler:
     """Writes outcomes for the runner; every step is fenced, so a holder that lost its lease writes nothing."""
 
@@ -80,40 +57,28 @@ class Settler:
         self._database = database
         self._clock = clock
         self._calls = calls
-        self._timeout = timeout
         self._back_off = back_off
+        # The answers are in our hands: they are stored while the lease lasts; after that they are looked up.
+        self._ends = Batcher(self._settle, name="operations_settled", retry=Retry(within=timeout))
 
     def too_old(self, operation: Operation) -> bool:
         """Whether it was first sent so long ago that nothing is sent again."""
         sent = operation.first_sent_at
         return sent is not None and self._clock.now() - sent >= RESEND_FOR
 
-    async def settle(self, operation: Operation, result: Result) -> None:
-        """Store the outcome and its effect in one transaction; nothing if somebody else did."""
-
-        async def body(tx: Transaction) -> None:
-            settled = await journal.settle(
-                tx,
-                operation,
-                result.state,
-                self._clock.now(),
-                answer=result.answer,
-                error_code=result.error_code,
-                error=result.error,
-            )
-            if settled is not None:
-                await self._calls[operation.kind].settle(tx, settled)
-
+    async def settle(self, operation: Operation, result: Result) -> Operation | None:
+        """Store the outcome and its effect in one transaction; None if somebody else did, or if it has to wait."""
         try:
-            await self._through_broken_plumbing(body)
+            settled = await self._ends.submit((operation, result))
         except Exception as error:
             if is_broken_plumbing(error):
                 raise
-            log.exception("operation_not_settled", operation_id=operation.id, kind=operation.kind)
+            log.error("operation_not_settled", operation_id=operation.id, kind=operation.kind, exc_info=error)
             await self._look_again(operation, f"settle: {error!r}")
             await self._raise_incident(operation, UNSETTLED, repr(error))
-        else:
-            _outcomes.labels(operation.kind, result.error_code or result.state.value.lower()).inc()
+            return None
+        _outcomes.labels(operation.kind, result.error_code or result.state.value.lower()).inc()
+        return settled
 
     async def retry_later(self, operation: Operation, error: Retryable) -> None:
         """Never executed: the same bytes are sent again after a pause."""
@@ -155,18 +120,25 @@ class Settler:
         next_try_at = self._clock.now() + pause
         await self._database.run(lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags))
 
-    async def _through_broken_plumbing(self, body: Callable[[Transaction], Awaitable[None]]) -> None:
-        """The answer is in our hands: store it while the lease lasts; after that whoever takes over looks it up."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout.total_seconds()
-        while True:
-            try:
-                return await self._database.run(body)
-            except Exception as error:
-                if not is_broken_plumbing(error) or loop.time() > deadline:
-                    raise
-                log.warning("operation_settle_retried", error=repr(error))
-            await asyncio.sleep(_SETTLE_PAUSE_S)
+    async def _settle(self, ended: Sequence[_Ended]) -> list[Operation | None]:
+        """Together, but of each subject one at a time: what the second answer means depends on the first."""
+        settled: dict[str, Operation] = {}
+        left = list(ended)
+        while left:
+            turn = {each[0].subject: each for each in reversed(left)}
+            left = [each for each in left if turn[each[0].subject] is not each]
+            for operation in await self._database.run(partial(self._store, ended=list(turn.values()))):
+                settled[operation.id] = operation
+        return [settled.get(operation.id) for operation, _ in ended]
+
+    async def _store(self, tx: Transaction, *, ended: Sequence[_Ended]) -> list[Operation]:
+        settled = await journal.settle(tx, ended, self._clock.now())
+        by_call: dict[ProviderCall, list[Operation]] = {}
+        for operation in settled:
+            by_call.setdefault(self._calls[operation.kind], []).append(operation)
+        for call, operations in by_call.items():
+            await call.settle(tx, operations)
+        return settled
 
     async def _raise_incident(self, operation: Operation, kind: str, error: str) -> None:
         incident = Incident(

@@ -3,7 +3,7 @@
 Why: the outcome of a call and its effect commit together, so a crash leaves neither without the other (S-15).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,22 +37,28 @@ class Call:
         """Find out what became of it."""
         return await self._context.provider.look_up(operation)
 
-    async def settle(self, tx: Transaction, operation: Operation) -> None:
-        """Decide what the outcome means; until now the operation was under way, as far as the domain knows."""
-        root = (await fulfillments.lock(tx, [operation.subject]))[operation.subject]
-        kind = domain.Kind(operation.kind)
-        under_way = domain.Operation(kind, operation.number)
-        root = replace(root, operations=(*root.operations, under_way))
-        succeeded = operation.state is OperationState.SUCCEEDED
+    async def settle(self, tx: Transaction, operations: Sequence[Operation]) -> None:
+        """Decide what the outcomes mean; until now they were under way, as far as the domain knows."""
+        roots = await fulfillments.lock(tx, [operation.subject for operation in operations])
+        for operation in operations:
+            root = roots[operation.subject]
+            under_way = domain.Operation(domain.Kind(operation.kind), operation.number)
+            roots[operation.subject] = replace(root, operations=(*root.operations, under_way))
+        steps = [
+            Step(operation.subject, self._end(operation), operation.id, traceparent=operation.traceparent)
+            for operation in operations
+        ]
+        await decide(tx, self._context, steps, roots)
+
+    def _end(self, operation: Operation) -> domain.OperationEnded:
         now = self._context.clock.now()
-        end = domain.OperationEnded(
-            kind,
+        return domain.OperationEnded(
+            domain.Kind(operation.kind),
             operation.number,
-            succeeded,
+            operation.state is OperationState.SUCCEEDED,
             seen=self._context.provider.read_object(operation.answer, now) if operation.answer else None,
             code=operation.error_code,
             reason=operation.error,
             absent=operation.error_code == ABSENT,
             reference=operation.parameters["reference"],
         )
-        await decide(tx, self._context, [Step(operation.subject, end, operation.id)], {operation.subject: root})

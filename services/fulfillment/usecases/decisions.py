@@ -12,6 +12,7 @@ from typing import Any, Final
 from services.chassis import incidents, jobs, operations, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
+from services.chassis.telemetry import current_traceparent, traced
 from services.fulfillment import domain, published
 from services.fulfillment.providers.base import Provider
 from services.fulfillment.store import fulfillments
@@ -37,6 +38,7 @@ class Step:
     cause: domain.Input
     caused_by: str = ""
     create: Mapping[str, Any] | None = None
+    traceparent: str = ""
 
 
 @dataclass(slots=True)
@@ -68,15 +70,14 @@ async def decide(
     written = _Written(dict(before))
     decisions = []
     for step in steps:
-        decision = _decide(context, step, written, now)
-        if decision is not None and decision.withdraw:
-            await _withdraw(tx, context, step, written, now)
+        with traced(step.traceparent or current_traceparent()):
+            decision = _decide(context, step, written, now)
+            if decision is not None and decision.withdraw:
+                await _withdraw(tx, context, step, written, now)
         decisions.append(decision)
     changes = [(root, written.after[order_id]) for order_id, root in before.items()]
     await fulfillments.save(tx, changes, context.provider.name, now + context.watch_every)
-    await operations.plan(tx, written.planned)
-    if written.planned:
-        await jobs.wake(tx, operations.PLANNED)
+    await operations.plan(tx, written.planned, wakes=True)
     if any(after.state is domain.FulfillmentState.QUEUED and after != before for before, after in changes):
         await jobs.wake(tx, QUEUED)
     await incidents.open_incidents(tx, written.found)

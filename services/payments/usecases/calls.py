@@ -3,7 +3,7 @@
 Why: the outcome of a call and its effect commit together, so a crash leaves neither without the other (S-15).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +18,15 @@ from services.payments.usecases.decisions import Context, Step, decide
 
 def provider_calls(context: Context) -> Mapping[str, ProviderCall]:
     """The calls of every kind, for the runner."""
-    return {kind.value: Call(context, kind) for kind in Kind}
+    call = Call(context)
+    return {kind.value: call for kind in Kind}
 
 
 class Call:
-    """One kind of operation."""
+    """Every kind of operation; the provider tells them apart."""
 
-    def __init__(self, context: Context, kind: Kind) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._kind = kind
 
     async def send(self, operation: Operation) -> dict[str, Any]:
         """Ask the provider."""
@@ -36,21 +36,27 @@ class Call:
         """Find out what became of it."""
         return await self._context.provider.look_up(operation)
 
-    async def settle(self, tx: Transaction, operation: Operation) -> None:
-        """Decide what the outcome means; until now the operation was under way, as far as the domain knows."""
-        parameters = operation.parameters
-        under_way = domain.Operation(
-            domain.operation_id(self._kind, operation.number), self._kind, parameters["target"]
-        )
-        before = await payables.lock(tx, [operation.subject])
-        payable = before[operation.subject]
-        before[operation.subject] = domain.under_way(payable, under_way)
-        seen = self._seen(operation)
+    async def settle(self, tx: Transaction, operations: Sequence[Operation]) -> None:
+        """Decide what the outcomes mean; until now they were under way, as far as the domain knows."""
+        before = await payables.lock(tx, [operation.subject for operation in operations])
+        steps = []
+        for operation in operations:
+            payable, parameters = before[operation.subject], operation.parameters
+            kind = Kind(operation.kind)
+            under_way = domain.Operation(domain.operation_id(kind, operation.number), kind, parameters["target"])
+            before[operation.subject] = domain.under_way(payable, under_way)
+            end = self._end(operation, under_way, payable)
+            checkout = Checkout.of(parameters["checkout"])
+            steps.append(Step(operation.subject, end, operation.id, checkout, traceparent=operation.traceparent))
+        await decide(tx, self._context, steps, before)
+
+    def _end(self, operation: Operation, under_way: domain.Operation, payable: domain.Payable) -> domain.OperationEnded:
+        seen = self._seen(operation, under_way.kind)
         if isinstance(seen, domain.AttemptSeen) and seen.asked:
             seen = replace(seen, as_of=payable.attempt(under_way.target_id).state_at)
-        end = domain.OperationEnded(
+        return domain.OperationEnded(
             operation_id=under_way.id,
-            kind=self._kind,
+            kind=under_way.kind,
             target_id=under_way.target_id,
             succeeded=operation.state is OperationState.SUCCEEDED,
             seen=seen,
@@ -58,14 +64,12 @@ class Call:
             reason=_reason(operation),
             absent=operation.absent,
         )
-        checkout = Checkout.of(parameters["checkout"])
-        await decide(tx, self._context, [Step(operation.subject, end, operation.id, checkout)], before)
 
-    def _seen(self, operation: Operation) -> domain.AttemptSeen | domain.RefundSeen | None:
+    def _seen(self, operation: Operation, kind: Kind) -> domain.AttemptSeen | domain.RefundSeen | None:
         if operation.answer is None:
             return None
         at = operation.settled_at or self._context.clock.now()
-        return self._context.provider.read_answer(self._kind, operation.answer, at)
+        return self._context.provider.read_answer(kind, operation.answer, at)
 
 
 def _reason(operation: Operation) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.chassis import jobs, operations, outbox
+from services.chassis import operations, outbox
 from services.chassis.clock import Clock
 from services.chassis.db import Transaction
 from services.chassis.ids import new_id
 from services.chassis.incidents import Incident, open_incidents
+from services.chassis.telemetry import current_traceparent, traced
 from services.payments import domain, published
 from services.payments.providers.base import Checkout, Provider
 from services.payments.store import payables
@@ -26,6 +27,7 @@ class Step:
     cause: domain.Input
     caused_by: str = ""
     checkout: Checkout | None = None
+    traceparent: str = ""
     asked: datetime | None = None  # the payable's `look_at` when the provider was asked: that question is answered
 
 
@@ -69,15 +71,17 @@ async def decide(
     """Like `apply`, for payables that are locked already."""
     now = context.clock.now()
     written = _Written(dict(before))
-    decisions = [_decide(context, step, written, now) for step in steps]
+    decisions = []
+    for step in steps:
+        with traced(step.traceparent or current_traceparent()):
+            decisions.append(_decide(context, step, written, now))
     changes = [
         payables.Change(payable, written.after[order_id], written.causes.get(order_id, ()))
         for order_id, payable in before.items()
     ]
     await payables.save(tx, changes, context.provider.name)
-    await operations.plan(tx, written.planned)
-    if any(each.kind != domain.Kind.CREATE for each in written.planned):  # a create has a caller who sees it through
-        await jobs.wake(tx, operations.PLANNED)
+    waits = any(each.kind != domain.Kind.CREATE for each in written.planned)  # a create's caller sees it through
+    await operations.plan(tx, written.planned, wakes=waits)
     opened = {i.id for i in await open_incidents(tx, [incident for incident, _, _ in written.found])}
     for incident, version, caused_by in written.found:
         if incident.id in opened:

@@ -4,7 +4,7 @@ Why: what was executed is counted at the provider, whatever our journal says.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +40,8 @@ class Provider:
         self.executed: dict[str, dict[str, Any]] = {}
         self.settled: list[Operation] = []
         self.settle_errors: list[Exception] = []
+        self.poisoned: set[str] = set()  # subjects whose effect always fails
+        self.groups: list[list[str]] = []  # ids that were settled together
         self.plans_next = False
 
     async def send(self, operation: Operation) -> dict[str, Any]:
@@ -62,13 +64,18 @@ class Provider:
         self.looked_up.append(operation)
         return self.executed.get(operation.idempotency_key)
 
-    async def settle(self, tx: Transaction, operation: Operation) -> None:
-        await tx.execute("INSERT INTO effects (event_id, key) VALUES ($1, $2)", operation.id, operation.state.value)
-        if self.settle_errors:
-            raise self.settle_errors.pop()
-        self.settled.append(operation)
-        if self.plans_next and operation.absent:
-            await plan(tx, [PlannedOperation("create", ORDER, operation.number + 1, "stripe", operation.request, NOW)])
+    async def settle(self, tx: Transaction, operations: Sequence[Operation]) -> None:
+        self.groups.append([operation.id for operation in operations])
+        for operation in operations:
+            await tx.execute("INSERT INTO effects (event_id, key) VALUES ($1, $2)", operation.id, operation.state.value)
+            if operation.subject in self.poisoned:
+                raise ValueError("poison")
+            if self.settle_errors:
+                raise self.settle_errors.pop()
+            self.settled.append(operation)
+            if self.plans_next and operation.absent:
+                after = PlannedOperation("create", ORDER, operation.number + 1, "stripe", operation.request, NOW)
+                await plan(tx, [after])
 
 
 def runner(db: Database, clock: ManualClock, provider: Provider, **options: Any) -> OperationRunner:

@@ -247,3 +247,49 @@ async def test_an_unknown_id_is_not_found(db: Database, clock: ManualClock) -> N
 def test_pauses_double_up_to_the_longest() -> None:
     back_off = BackOff(first=timedelta(seconds=1), longest=timedelta(seconds=10))
     assert [back_off.pause(tries).total_seconds() for tries in (0, 1, 2, 3, 4, 5, 99)] == [1, 1, 2, 4, 8, 10, 10]
+
+
+def _some(count: int) -> list[PlannedOperation]:
+    """Operations of as many subjects."""
+    return [PlannedOperation("create", f"{ORDER[:-1]}{n}", 1, "stripe", b"{}", NOW) for n in range(count)]
+
+
+@pytest.mark.requirement("R-5.6")
+async def test_what_ends_together_is_settled_together_and_poison_hurts_nobody_else(
+    db: Database, clock: ManualClock
+) -> None:
+    provider, together = Provider(), asyncio.Barrier(4)
+
+    async def meet(operation: Operation) -> dict[str, Any]:
+        await together.wait()
+        return provider.execute(operation)
+
+    provider.script += [meet] * 4
+    operations = _some(4)
+    for operation in operations:
+        await planned(db, operation)
+    bad = operations[1]
+    provider.poisoned = {bad.subject}
+    assert await runner(db, clock, provider).run_once() == 4
+    assert max(len(group) for group in provider.groups) > 1
+    assert len(provider.sent) == 4
+    states = {one.id: (await read(db, one.id)).state for one in operations}
+    assert states.pop(bad.id) is OperationState.UNKNOWN
+    assert set(states.values()) == {OperationState.SUCCEEDED}
+    assert await effects(db) == ["SUCCEEDED"] * 3
+    assert [incident.subject for incident in await list_open(db, kind=UNSETTLED)] == [bad.id]
+
+
+async def test_answers_about_one_subject_are_settled_one_after_the_other(db: Database, clock: ManualClock) -> None:
+    provider, together = Provider(), asyncio.Barrier(3)
+
+    async def meet(operation: Operation) -> dict[str, Any]:
+        await together.wait()
+        return provider.execute(operation)
+
+    provider.script += [meet] * 3
+    for number in (1, 2, 3):
+        await planned(db, PlannedOperation("create", ORDER, number, "stripe", b"{}", NOW))
+    assert await runner(db, clock, provider).run_once() == 3
+    assert [len(group) for group in provider.groups] == [1, 1, 1]
+    assert await effects(db) == ["SUCCEEDED"] * 3

@@ -178,14 +178,14 @@ async def test_a_sender_that_stood_still_does_not_send(
     provider = Provider()
     runs = runner(db, clock, provider)
     loop = asyncio.get_running_loop()
-    time, marked = loop.time, Database.run
+    time, marked = loop.time, Database.fetch
 
-    async def run_and_stand_still(self: Database, body: Any) -> Any:
-        result = await marked(self, body)
+    async def mark_and_stand_still(self: Database, sql: str, *args: Any) -> Any:
+        result = await marked(self, sql, *args)
         monkeypatch.setattr(loop, "time", lambda: time() + HTTP_TIMEOUT.total_seconds() + 1)
         return result
 
-    monkeypatch.setattr(Database, "run", run_and_stand_still)
+    monkeypatch.setattr(Database, "fetch", mark_and_stand_still)
     await runs.run_now(await planned(db))
     monkeypatch.undo()
     assert provider.sent == []
