@@ -4,14 +4,17 @@ Why: every service tells moments and lines of orders, and each of them should te
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Protocol, overload
+from typing import Final, Protocol, overload
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.common.v1 import common_pb2
 
 from services.chassis.errors import InvalidField
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOS: Final = 1_000_000_000
 
 
 class LineUnits(Protocol):
@@ -39,9 +42,11 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
 def moment_of(timestamp: Timestamp, field: str = "") -> datetime:
     """The moment in UTC. Raises InvalidField, which names `field`, for one that no calendar has."""
     try:
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
+        if 0 <= timestamp.nanos < _NANOS:
+            return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+    except OverflowError as error:
         raise InvalidField(field, "the time is out of range") from error
+    raise InvalidField(field, "the time is out of range")
 
 
 def line_quantities(units: Iterable[LineUnits]) -> list[common_pb2.LineQuantity]:
@@ -51,6 +56,5 @@ def line_quantities(units: Iterable[LineUnits]) -> list[common_pb2.LineQuantity]
 
 @lru_cache(maxsize=64)  # all events of a batch happen at one moment
 def _timestamp(moment: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

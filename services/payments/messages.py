@@ -15,7 +15,9 @@ from services.payments import domain, published
 from services.payments.providers.base import Checkout, NotPayable, Provider
 from services.payments.usecases.attempts import Begin, Begun
 from services.payments.usecases.reading import Confirmation, Reading
-from services.payments.usecases.webhooks import Result, Webhook
+from services.payments.usecases.webhooks import Result, Webhook, WebhookOutcome
+
+_OUTCOMES = {o: service_pb2.WebhookOutcome.Value(f"WEBHOOK_OUTCOME_{o.name}") for o in WebhookOutcome}
 
 
 def begin_of(request: service_pb2.CreatePaymentRequest, provider: Provider) -> Begin:
@@ -77,5 +79,4 @@ def webhooks_of(request: service_pb2.IngestWebhooksRequest, now: datetime) -> li
 
 def result_message(result: Result) -> service_pb2.WebhookResult:
     """What became of one webhook."""
-    outcome = service_pb2.WebhookOutcome.Value(f"WEBHOOK_OUTCOME_{result.outcome.name}")
-    return service_pb2.WebhookResult(outcome=outcome, event_id=result.event_id)
+    return service_pb2.WebhookResult(outcome=_OUTCOMES[result.outcome], event_id=result.event_id)

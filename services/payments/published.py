@@ -24,15 +24,14 @@ CANCELLATION_OUTCOMES = events_pb2.CancellationOutcome.DESCRIPTOR.values_by_name
 
 def facts_of(decision: domain.Decision, caused_by: str, at: datetime, now: datetime) -> Iterator[outbox.OutgoingEvent]:
     """The events of one decision, each with the snapshot and a version of its own."""
-    order_id = decision.payable.order_id
-    first = decision.payable.version - len(decision.events) + 1
     if not decision.events:
         return
-    snapshot, moment = snapshot_message(decision.snapshot), timestamp(at)
+    order_id = decision.payable.order_id
+    first = decision.payable.version - len(decision.events) + 1
+    snapshot = snapshot_message(decision.snapshot)
+    context = common_pb2.EventContext(order_id=order_id, occurred_at=timestamp(at), caused_by=caused_by)
     for number, event in enumerate(decision.events):
-        context = common_pb2.EventContext(
-            order_id=order_id, version=first + number, occurred_at=moment, caused_by=caused_by
-        )
+        context.version = first + number
         kind, names = _message_type(type(event).__name__)
         values = {name: _value(name, getattr(event, name)) for name in names}
         yield outbox.outgoing(kind(context=context, snapshot=snapshot, **values), key=order_id, now=now)
@@ -133,6 +132,8 @@ def _message_type(name: str) -> tuple[type[Message], tuple[str, ...]]:
 
 
 def _value(name: str, value: Any) -> Any:
+    if type(value) is str and name != "outcome":  # most are ids
+        return value
     if isinstance(value, domain.Money):
         return money_message(value)
     if isinstance(value, domain.DisputeState):

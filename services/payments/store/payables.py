@@ -4,13 +4,14 @@ Why: the lock is a statement of its own, and what depends on it is read later, b
 lock sees the other rows as they were before the wait (S-3).
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from services.chassis.db import Database, Transaction
+import orjson
+
+from services.chassis.db import PLANNED_ONCE, Database, Transaction
 from services.payments.domain import Money, Payable
 from services.payments.store import rows
 
@@ -88,17 +89,20 @@ UPDATE payment_attempts a
        failure_at = r.failure_at, failure_code = r.failure_code, failure_message = r.failure_message,
        orphan = r.orphan, capture_request = r.capture_request, creates = r.creates, cancels = r.cancels,
        captures = r.captures
-  FROM json_populate_recordset(NULL::payment_attempts, $1) r
+  FROM json_to_recordset($1) AS r (id uuid, state text, state_at timestamptz, ended_by text, object_id text,
+       payment_id text, charge_id text, method text, failures integer, failure_at timestamptz, failure_code text,
+       failure_message text, orphan boolean, capture_request text, creates integer, cancels integer, captures integer)
  WHERE a.id = r.id
 """
 
 # No ON CONFLICT: the root's lock lets a fact be booked once, and a second one is an error that must show (S-13).
-_SAVE_LEDGER: Final = """
+_SAVE_LEDGER: Final = f"""
 INSERT INTO payment_transactions
        (order_id, provider, object_id, fact, debit, credit, amount_minor, currency, source_id, occurred_at, caused_by)
 SELECT order_id, provider, object_id, fact, debit, credit, amount_minor, currency, source_id, occurred_at, caused_by
   FROM json_to_recordset($1) AS r (place int, order_id uuid, provider text, object_id text, fact text, debit text,
-       credit text, amount_minor bigint, currency char(3), source_id text, occurred_at timestamptz, caused_by text)
+       credit text, amount_minor bigint, currency char(3), source_id text, occurred_at timestamptz, caused_by text),
+       {PLANNED_ONCE}
  ORDER BY place
 """
 
@@ -184,7 +188,7 @@ async def save(tx: Transaction, changes: Sequence[Change], provider: str) -> Non
             _collect(tables, objects, change, provider)
     for statement in _STATEMENTS:
         if tables[statement]:
-            await tx.execute(statement, json.dumps(tables[statement]))
+            await tx.execute(statement, orjson.dumps(tables[statement]).decode())
     if objects:
         await tx.execute(_SAVE_OBJECTS, [provider] * len(objects), list(objects), list(objects.values()))
 
@@ -239,7 +243,8 @@ def _collect(tables: dict[str, list[rows.Row]], objects: dict[str, str], change:
     tables[_SAVE_ROOTS].append(_root_row(after))
     for attempt in _new(before.attempts, after.attempts):
         was = next((a for a in before.attempts if a.id == attempt.id), None)
-        tables[_SAVE_ATTEMPTS if was else _ADD_ATTEMPTS].append(rows.attempt_row(attempt, order_id, provider))
+        row = rows.moved_row(attempt) if was else rows.attempt_row(attempt, order_id, provider)
+        tables[_SAVE_ATTEMPTS if was else _ADD_ATTEMPTS].append(row)
         for object_id in (attempt.object_id, attempt.payment_id):
             if object_id and not (was and was.names(object_id)):
                 objects[object_id] = order_id
@@ -271,7 +276,7 @@ def _root_row(payable: Payable) -> rows.Row:
         "manual_capture": payable.manual_capture,
         "closed": payable.closed,
         "succeeded": payable.succeeded,
-        "look_at": payable.look_at.isoformat() if payable.look_at else None,
+        "look_at": payable.look_at,
     }
 
 
@@ -279,7 +284,7 @@ async def _with_parts(db: Database | Transaction, roots: Sequence[Any]) -> dict[
     ids = [root["order_id"] for root in roots]
     parts: dict[str, dict[str, list[Any]]] = {order_id: {} for order_id in ids}
     for part, order_id, _, text in await db.fetch(_PARTS, ids, ids):
-        parts[order_id].setdefault(part, []).append(rows.READERS[part](json.loads(text)))
+        parts[order_id].setdefault(part, []).append(rows.READERS[part](orjson.loads(text)))
     return {
         root["order_id"]: Payable(
             order_id=root["order_id"],

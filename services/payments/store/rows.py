@@ -40,24 +40,32 @@ _SIDES: Mapping[Entry, tuple[str, str]] = {
 
 
 def attempt_row(attempt: Attempt, order_id: str, provider: str) -> Row:
-    """An attempt as a row of `payment_attempts`."""
-    failure = attempt.failure
+    """A new attempt as a row of `payment_attempts`."""
     return {
-        "id": attempt.id,
+        **moved_row(attempt),
         "order_id": order_id,
         "number": attempt.number,
         "provider": provider,
         "flow": attempt.flow,
-        "state": attempt.state,
-        "state_at": attempt.state_at.isoformat(),
-        "ended_by": attempt.end,
         "request_id": attempt.request_id,
+        "created_at": attempt.created_at,
+    }
+
+
+def moved_row(attempt: Attempt) -> Row:
+    """What may change of an attempt, and its id."""
+    failure = attempt.failure
+    return {
+        "id": attempt.id,
+        "state": attempt.state,
+        "state_at": attempt.state_at,
+        "ended_by": attempt.end,
         "object_id": attempt.object_id,
         "payment_id": attempt.payment_id,
         "charge_id": attempt.charge_id,
         "method": attempt.method,
         "failures": attempt.failures,
-        "failure_at": failure.occurred_at.isoformat() if failure else None,
+        "failure_at": failure.occurred_at if failure else None,
         "failure_code": failure.code if failure else "",
         "failure_message": failure.message if failure else "",
         "orphan": attempt.orphan,
@@ -65,7 +73,6 @@ def attempt_row(attempt: Attempt, order_id: str, provider: str) -> Row:
         "creates": attempt.creates,
         "cancels": attempt.cancels,
         "captures": attempt.captures,
-        "created_at": attempt.created_at.isoformat(),
     }
 
 
@@ -82,7 +89,7 @@ def ledger_row(fact: LedgerFact, order_id: str, provider: str, caused_by: str) -
         "amount_minor": fact.money.amount_minor,
         "currency": fact.money.currency,
         "source_id": fact.source_id,
-        "occurred_at": fact.occurred_at.isoformat(),
+        "occurred_at": fact.occurred_at,
         "caused_by": caused_by,
     }
 
@@ -116,7 +123,7 @@ def dispute_row(dispute: Dispute, order_id: str, provider: str) -> Row:
         "amount_minor": dispute.money.amount_minor,
         "currency": dispute.money.currency,
         "state": dispute.state,
-        "occurred_at": dispute.occurred_at.isoformat(),
+        "occurred_at": dispute.occurred_at,
         "withdrawn": dispute.withdrawn,
     }
 
@@ -126,7 +133,7 @@ def cancellation_row(cancellation: Cancellation, order_id: str) -> Row:
     return {
         "id": cancellation.id,
         "order_id": order_id,
-        "requested_at": cancellation.requested_at.isoformat(),
+        "requested_at": cancellation.requested_at,
         "settled": cancellation.settled,
         "delayed": cancellation.delayed,
         "overdue": cancellation.overdue,

@@ -3,6 +3,7 @@
 Why: no float touches money, and an amount that Stripe would refuse is refused before anything is written (R-1.20).
 """
 
+from functools import lru_cache
 from typing import Final
 
 from services.chassis.money import decimals
@@ -35,7 +36,8 @@ def units(money: Money) -> int:
 def from_stripe(amount: int, currency: str) -> Money:
     """Our amount from Stripe's."""
     code = currency.upper()
-    return Money(amount * _ten_to(decimals(code)) // _ten_to(exponent(code)), code)
+    ours, stripes = _factors(code)
+    return Money(amount * ours // stripes, code)
 
 
 def exponent(currency: str) -> int:
@@ -51,6 +53,11 @@ def check(amount_minor: int, currency: str) -> None:
         raise NotPayable("the amount has more than eight digits")
     if exponent(currency) == 3 and amount_minor % 10:  # three decimals go in multiples of ten (F-12)
         raise NotPayable(f"amounts in {currency} must be multiples of ten")
+
+
+@lru_cache(maxsize=256)
+def _factors(code: str) -> tuple[int, int]:
+    return _ten_to(decimals(code)), _ten_to(exponent(code))
 
 
 def _ten_to(places: int) -> int:

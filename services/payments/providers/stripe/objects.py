@@ -85,7 +85,7 @@ def text(value: object) -> str:
 
 def identity(value: object) -> str:
     """The id of an object that may be expanded."""
-    return text(value.get("id") if isinstance(value, Mapping) else value)
+    return text(value if isinstance(value, str) or not isinstance(value, Mapping) else value.get("id"))
 
 
 def order_of(row: Object) -> str:
