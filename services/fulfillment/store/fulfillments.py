@@ -39,15 +39,15 @@ SELECT order_id::text, version, state, request_id, round, lines::text, cancelled
 
 _LOCK: Final = _READ + " FOR NO KEY UPDATE"
 
-_SHIPMENTS: Final = """
-SELECT order_id::text, id::text, provider_id, state, lines::text, carrier, tracking_number, tracking_url, sent_at
-  FROM shipments WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, place
-"""
-
-# The journal says which calls are under way; the root does not say it a second time.
-_OPERATIONS: Final = """
-SELECT subject AS order_id, kind, number FROM operations
- WHERE subject = ANY($1::text[]) AND settled_at IS NULL ORDER BY number
+# Parcels, and calls that are under way: the journal says those, and the root does not say it a second time.
+_PARTS: Final = """
+SELECT order_id::text, place, NULL AS kind, id::text, provider_id, state, lines::text, carrier, tracking_number,
+       tracking_url, sent_at
+  FROM shipments WHERE order_id = ANY($1::uuid[])
+UNION ALL
+SELECT subject, number, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM operations WHERE subject = ANY($2::text[]) AND settled_at IS NULL
+ ORDER BY 1, 2
 """
 
 _SAVE: Final = """
@@ -179,11 +179,12 @@ async def _with_parts(db: Database | Transaction, roots: Sequence[asyncpg.Record
     if not ids:
         return {}
     shipments: dict[str, list[Shipment]] = {}
-    for row in await db.fetch(_SHIPMENTS, ids):
-        shipments.setdefault(row["order_id"], []).append(_shipment(row))
     operations: dict[str, list[Operation]] = {}
-    for row in await db.fetch(_OPERATIONS, ids):
-        operations.setdefault(row["order_id"], []).append(Operation(Kind(row["kind"]), row["number"]))
+    for row in await db.fetch(_PARTS, ids, ids):
+        if row["kind"] is None:
+            shipments.setdefault(row["order_id"], []).append(_shipment(row))
+        else:
+            operations.setdefault(row["order_id"], []).append(Operation(Kind(row["kind"]), row["place"]))
     return {
         root["order_id"]: _fulfillment(
             root, tuple(operations.get(root["order_id"], ())), tuple(shipments.get(root["order_id"], ()))
@@ -206,7 +207,7 @@ def _fulfillment(
 
 
 def _shipment(row: asyncpg.Record) -> Shipment:
-    values = {key: value for key, value in row.items() if key != "order_id"}
+    values = {key: value for key, value in row.items() if key not in ("order_id", "place", "kind")}
     return Shipment(**{**values, "state": ShipmentState(values["state"]), "lines": _units(values["lines"])})
 
 
