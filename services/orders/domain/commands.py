@@ -138,6 +138,7 @@ def _stronger(order: Order, reason: CancellationReason, actor: str) -> Order:
 
 def _numbered(before: Order, result: Advanced) -> Advanced:
     """The version grows once per decision that changed or said anything."""
-    if result.order == before and not result.events:
+    if not result.events and result.order == before:
         return result
-    return replace(result, order=replace(result.order, version=before.version + 1))
+    order = replace(result.order, version=before.version + 1)
+    return Advanced(order, result.events, result.incidents, result.history)

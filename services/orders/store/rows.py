@@ -6,9 +6,10 @@ new field of the domain is stored without a word here.
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
+
+import orjson
 
 from services.orders.domain import Order, OrderId, Record, from_record, to_record, to_sparse_record
 
@@ -140,12 +141,10 @@ def order_of(root: Any, lines: Iterable[Any], parcels: Iterable[Any]) -> Order:
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as the one argument of json_to_recordset; moments become ISO 8601, bytes hexadecimal."""
-    return json.dumps(list(rows), default=_plain, separators=(",", ":"))
+    return orjson.dumps(list(rows), default=_plain).decode()
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     raise TypeError(f"{type(value).__name__} is no value of a row")
