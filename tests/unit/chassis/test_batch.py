@@ -119,6 +119,21 @@ async def test_a_caller_cancelled_before_the_flush_is_dropped() -> None:
     assert desk.flushes == [[0], [4]]
 
 
+async def test_all_commands_of_a_cancelled_caller_are_dropped_before_the_flush() -> None:
+    desk = Desk()
+    batcher = batcher_of(desk)
+    first = await desk.hold(batcher)
+    gone = asyncio.create_task(batcher.submit_all([2, 4, 6]))
+    await asyncio.sleep(0)  # they have taken their places in the queue
+    (stays,) = await submitted(batcher, 8)
+    gone.cancel()
+    await asyncio.wait([gone])
+    desk.open.set()
+    assert [await first, await stays] == [0, 16]
+    assert gone.cancelled()
+    assert desk.flushes == [[0], [8]]
+
+
 async def test_a_caller_cancelled_during_the_flush_takes_nobody_along() -> None:
     desk = Desk()
     batcher = batcher_of(desk)
