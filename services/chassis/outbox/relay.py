@@ -168,9 +168,7 @@ class Relay:
                 self._settings.database_url,
                 timeout=self._timeout_s,
                 command_timeout=self._settings.statement_timeout_ms / 1000 + 5,
-                # A delete that a crash undoes was acknowledged: its rows are sent again in their order, and consumers
-                # know them. So no delete waits for the disk.
-                server_settings={**session_settings(self._settings, "relay"), "synchronous_commit": "off"},
+                server_settings=self._session_settings(),
             )
             await self._session.add_listener(CHANNEL, self._notified)
         if not self._leads:
@@ -194,6 +192,17 @@ class Relay:
             )
             await self._publisher.start()
         return self._leads
+
+    def _session_settings(self) -> dict[str, str]:
+        """A delete that a crash undoes was acknowledged: its rows are sent again in their order, and consumers know
+        them. So no delete waits for the disk.
+
+        A leader that hangs (SIGSTOP, a frozen machine) gives way: the server ends a session that says nothing for
+        longer than any pause or answer may take.
+        """
+        silence_ms = 2 * (self._settings.relay_poll_ms + round(self._timeout_s * 1000))
+        ours = {"synchronous_commit": "off", "idle_session_timeout": str(silence_ms)}
+        return session_settings(self._settings, "relay") | ours
 
     async def _look_at_age(self) -> None:
         now = asyncio.get_running_loop().time()

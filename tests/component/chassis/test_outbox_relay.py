@@ -116,6 +116,19 @@ async def test_only_one_of_two_relays_leads(db: Database, settings: ServiceSetti
     assert await unsent(db) == []
 
 
+async def test_a_leader_that_hangs_gives_way(db: Database, settings: ServiceSettings) -> None:
+    hanging, next_leader = Relay(settings, TOPIC, send_timeout_s=1.0), Relay(settings, TOPIC)
+    try:
+        await append_now(db, sent("order-1"))
+        assert await hanging.run_once() == 1
+        await append_now(db, sent("order-1"))
+        await wait_until(next_leader.run_once)  # meanwhile nothing runs of the first one, as under SIGSTOP
+        assert await unsent(db) == []
+    finally:
+        await hanging.close()
+        await next_leader.close()
+
+
 async def test_a_leader_that_lost_its_session_deletes_nothing_and_begins_anew(
     db: Database, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
