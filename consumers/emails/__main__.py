@@ -37,7 +37,9 @@ def jobs(database: Database, settings: EmailsSettings, clock: Clock, at_exit: As
     orders = channel(settings.orders_target, settings.token.get_secret_value(), retry_unavailable=True)
     at_exit.push_async_callback(orders.close)
     reader = Orders(orders, timeout_s=settings.call_timeout_ms / 1000)
-    return JobRunner(database, EmailsJobs(database, settings, clock, reader).all())
+    work = EmailsJobs(database, settings, clock, reader)
+    at_exit.push_async_callback(work.close)
+    return JobRunner(database, work.all())
 
 
 ROLES = {"consume": consume, "jobs": jobs}

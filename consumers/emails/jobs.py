@@ -5,7 +5,7 @@ the server's "taken" and our mark: such a letter goes out again, with the same M
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -14,6 +14,7 @@ from consumers.emails.config import EmailsSettings
 from consumers.emails.letters import Letters, NotAnAddress
 from consumers.emails.mails import ClaimedMail, Order
 from consumers.emails.smtp import LetterPostponed, LetterRefused, MailServer, MailServerAway
+from services.chassis.batch import Batcher
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction
 from services.chassis.errors import Code, DomainError
@@ -26,7 +27,7 @@ log = get_logger(__name__)
 
 NO_ADDRESS: Final = "mail_without_address"
 PARKED: Final = "mail_parked"
-PER_RUN: Final = 16  # most mails of one connection in one run: a process that stops waits for no more
+PER_RUN: Final = 16  # most mails of one sender in one run: a process that stops waits for no more
 PURGE_BATCH: Final = 1_000
 _AWAY: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
 
@@ -62,6 +63,9 @@ class EmailsJobs:
         self._clock = clock
         self._reader = reader
         self._letters = Letters(settings)
+        self._server = MailServer(settings)
+        self._claims = Batcher[None, ClaimedMail | None](self._claim, name="mails-claim")
+        self._marks = Batcher[ClaimedMail, bool](self._mark, name="mails-mark")
 
     def all(self) -> list[Job]:
         """The jobs for the runner."""
@@ -71,10 +75,14 @@ class EmailsJobs:
             Job("emails-partitions", self.keep_partitions, timedelta(days=1)),
         ]
 
+    async def close(self) -> None:
+        """Hang up; no job may be running."""
+        await self._server.close()
+
     async def send(self) -> int:
-        """Send what is due, over several connections. Raises MailServerAway, which is no loss: mails wait."""
-        connections = [self._work_off() for _ in range(self._settings.smtp_connections)]
-        results = await asyncio.gather(*connections, return_exceptions=True)
+        """Send what is due, several at a time. Raises MailServerAway, which is no loss: mails wait."""
+        senders = [self._work_off() for _ in range(self._settings.smtp_connections)]
+        results = await asyncio.gather(*senders, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -91,16 +99,22 @@ class EmailsJobs:
 
     async def _work_off(self) -> int:
         done = 0
-        async with MailServer(self._settings) as server:
-            while done < PER_RUN:
-                claimed = await store.claim(self._database, self._clock.now(), self._settings.lease)
-                if claimed is None:
-                    break
-                await self._deliver(server, claimed)
-                done += 1
+        while done < PER_RUN and (claimed := await self._claims.submit(None)) is not None:
+            await self._deliver(claimed)
+            done += 1
         return done
 
-    async def _deliver(self, server: MailServer, claimed: ClaimedMail) -> None:
+    async def _claim(self, senders: Sequence[None]) -> list[ClaimedMail | None]:
+        """A mail for each sender that is free at this moment, and none that would have to wait for one."""
+        claimed = await store.claim(self._database, self._clock.now(), self._settings.lease, len(senders))
+        return [*claimed, *[None] * (len(senders) - len(claimed))]
+
+    async def _mark(self, sent: Sequence[ClaimedMail]) -> list[bool]:
+        """Mark mails as sent, each without waiting for those that are still being sent."""
+        marked = await store.settle_sent(self._database, sent, self._clock.now())
+        return [each.mail.event_id in marked for each in sent]
+
+    async def _deliver(self, claimed: ClaimedMail) -> None:
         if claimed.tries > len(self._settings.try_pauses) + 1:  # its senders died, again and again
             await self._park(claimed, "no sender came back")
             return
@@ -110,7 +124,7 @@ class EmailsJobs:
             to = self._settings.shop_address if order is None else order.email
             if not to:
                 raise NotAnAddress
-            await server.send(self._letters.write(mail, order, to, self._clock.now()))
+            await self._server.send(self._letters.write(mail, order, to, self._clock.now()))
         except NotAnAddress:
             await self._settle_with_incident(claimed, "NO_ADDRESS", NO_ADDRESS, {})
         except LetterRefused as error:
@@ -127,7 +141,7 @@ class EmailsJobs:
             log.exception("mail_failed", event_id=mail.event_id, kind=mail.kind.value)
             await self._postpone(claimed, type(error).__name__)
         else:
-            if await store.settle(self._database, claimed, "SENT", "", self._clock.now()):
+            if await self._marks.submit(claimed):
                 _mails.labels(mail.kind.value, "sent").inc()
                 log.info("mail_sent", event_id=mail.event_id, kind=mail.kind.value, subject=mail.subject)
 

@@ -1,19 +1,21 @@
-"""The mail server: sends one letter at a time over a connection that is kept while there is work.
+"""The mail server: sends letters over a few connections that are kept while there is work.
 
 Why: its errors are told apart here, once: a letter that will never be taken, one that may be later, a server that is
 away. Their texts can hold addresses, so that only codes leave this file.
 """
 
 import asyncio
+from dataclasses import dataclass
 from email.message import EmailMessage
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import aiosmtplib
 
 from consumers.emails.config import EmailsSettings
 
+LETTERS_MAX: Final = 16  # of one connection: servers count
 _PERMANENT: Final = 500
+_IDLE_S: Final = 2.0  # far less than servers wait, so that none hangs up at the moment when a letter comes
 
 
 class LetterRefused(Exception):
@@ -29,41 +31,74 @@ class MailServerAway(ConnectionError):
 
 
 class MailServer:
-    """One connection, opened by the first letter: `async with MailServer(settings) as server`."""
+    """Connections are opened when letters need them; one that was idle for a moment or took its share is closed."""
 
     def __init__(self, settings: EmailsSettings) -> None:
         self._settings = settings
-        self._client: aiosmtplib.SMTP | None = None
+        self._idle: list[_Connection] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        client, self._client = self._client, None
-        if client is not None and client.is_connected:
-            try:
-                await client.quit()
-            except (aiosmtplib.SMTPException, OSError):
-                client.close()
+    async def close(self) -> None:
+        """Close what is idle; nothing may be under way."""
+        while self._idle:
+            self._close(self._idle.pop())
+        await asyncio.gather(*self._closing)
 
     async def send(self, letter: EmailMessage) -> None:
         """Hand it over; returns when the server has taken it. Raises one of the three errors above.
 
         It has a limit of its own, because each of its many steps may take as long as a step may.
         """
+        connection: _Connection | None = None
         try:
             async with asyncio.timeout(self._settings.send_limit.total_seconds()):
-                client = self._client = self._client or await self._connect()
-                await client.send_message(letter)
-        except (aiosmtplib.SMTPException, OSError) as error:
-            client_in_doubt, self._client = self._client, None
-            if client_in_doubt is not None:
-                client_in_doubt.close()
-            raise _told(error) from None  # the cause's text can hold the address
-        except (ValueError, UnicodeError) as error:
-            raise LetterRefused(type(error).__name__) from None
+                connection = self._take() or _Connection(await self._connect())
+                await self._hand_over(connection.client, letter)
+        except BaseException as error:
+            if connection is not None:
+                connection.client.close()
+            if isinstance(error, (aiosmtplib.SMTPException, OSError)):
+                raise _told(error) from None  # the cause's text can hold the address
+            if isinstance(error, ValueError):
+                raise LetterRefused(type(error).__name__) from None
+            raise
+        self._keep(connection)
+
+    async def _hand_over(self, client: aiosmtplib.SMTP, letter: EmailMessage) -> None:
+        sender, recipient = self._settings.from_address, str(letter["To"])
+        if sender.isascii() and recipient.isascii():
+            await client.sendmail(sender, recipient, letter.as_bytes())
+        else:
+            await client.send_message(letter)  # which asks the server whether it knows such addresses
+
+    def _take(self) -> "_Connection | None":
+        """One that is idle and was not closed by the server."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.until is not None:
+                connection.until.cancel()
+            if connection.client.is_connected:
+                return connection
+        return None
+
+    def _keep(self, connection: "_Connection") -> None:
+        connection.letters += 1
+        if connection.letters == LETTERS_MAX:
+            self._close(connection)
+            return
+        connection.until = asyncio.get_running_loop().call_later(_IDLE_S, self._close_idle, connection)
+        self._idle.append(connection)
+
+    def _close_idle(self, connection: "_Connection") -> None:
+        self._idle.remove(connection)
+        self._close(connection)
+
+    def _close(self, connection: "_Connection") -> None:
+        if connection.until is not None:
+            connection.until.cancel()
+        closing = asyncio.create_task(_quit(connection.client))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _connect(self) -> aiosmtplib.SMTP:
         settings = self._settings
@@ -79,6 +114,20 @@ class MailServer:
         )
         await client.connect()
         return client
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    client: aiosmtplib.SMTP
+    letters: int = 0
+    until: asyncio.TimerHandle | None = None
+
+
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.quit(timeout=_IDLE_S)
+    except (aiosmtplib.SMTPException, OSError):
+        client.close()
 
 
 def _told(error: Exception) -> Exception:

@@ -24,25 +24,31 @@ SELECT event_id, kind, subject, details::jsonb, occurred_at, $6
 ON CONFLICT (event_id) DO NOTHING
 """
 
-# The oldest that is due, unless an earlier one about the same order is still open: mails keep the order of events.
-# A mail whose sender died is due when its lease is over. Two processes skip each other's.
+# The oldest that are due, unless an earlier one about the same order is still open: mails keep the order of events.
+# A mail whose sender died is due when its lease is over. Two processes skip each other's. Asked as min(), "the first of
+# its order" is a look-up in an index whatever the planner expects; as NOT EXISTS it was once a join of all with all.
 _CLAIM: Final = """
 UPDATE mails AS mail
    SET state = 'SENDING', tries = tries + 1, fence = fence + 1, lease_until = clock_timestamp() + $2
- WHERE event_id = (
+ WHERE event_id IN (
     SELECT event_id FROM mails AS due
      WHERE settled_at IS NULL
        AND CASE state WHEN 'PLANNED' THEN next_try_at <= $1 ELSE lease_until <= clock_timestamp() END
-       AND NOT EXISTS (SELECT FROM mails AS earlier
-                        WHERE earlier.subject = due.subject AND earlier.position < due.position
-                          AND earlier.settled_at IS NULL)
-     ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED)
+       AND position = (SELECT min(open.position) FROM mails AS open
+                        WHERE open.subject = due.subject AND open.settled_at IS NULL)
+     ORDER BY position LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING event_id::text, kind, subject, details::text, occurred_at, fence, tries
 """
 
 _SETTLE: Final = """
 UPDATE mails SET state = $3, last_error = $4, settled_at = $5, lease_until = NULL
  WHERE event_id = $1 AND fence = $2 AND state = 'SENDING' RETURNING true
+"""
+
+_SETTLE_SENT: Final = """
+UPDATE mails SET state = 'SENT', last_error = '', settled_at = $3, lease_until = NULL
+  FROM unnest($1::uuid[], $2::bigint[]) AS taken (id, by)
+ WHERE event_id = taken.id AND fence = taken.by AND state = 'SENDING' RETURNING event_id::text
 """
 
 _POSTPONE: Final = """
@@ -81,18 +87,29 @@ async def plan(tx: Transaction, mails: Sequence[PlannedMail], now: datetime) -> 
     )
 
 
-async def claim(db: Database, now: datetime, lease: timedelta) -> ClaimedMail | None:
-    """The next mail to send, ours until the lease is over; None if nothing is due."""
-    row = await db.fetchrow(_CLAIM, now, lease)
-    if row is None:
-        return None
-    details: dict[str, Any] = json.loads(row["details"])
-    mail = PlannedMail(row["event_id"], Kind(row["kind"]), row["subject"], details, row["occurred_at"])
-    return ClaimedMail(mail, row["fence"], row["tries"])
+async def claim(db: Database, now: datetime, lease: timedelta, limit: int) -> list[ClaimedMail]:
+    """The next mails to send, each of another order and ours until the lease is over; fewer if fewer are due."""
+    rows = await db.fetch(_CLAIM, now, lease, limit)
+    return [
+        ClaimedMail(
+            PlannedMail(
+                row["event_id"], Kind(row["kind"]), row["subject"], json.loads(row["details"]), row["occurred_at"]
+            ),
+            row["fence"],
+            row["tries"],
+        )
+        for row in rows
+    ]
 
 
-async def settle(tx: Database | Transaction, mail: ClaimedMail, state: str, error: str, now: datetime) -> bool:
-    """SENT, NO_ADDRESS or PARKED; False if somebody else has taken it over."""
+async def settle_sent(db: Database, mails: Sequence[ClaimedMail], now: datetime) -> set[str]:
+    """Mark those SENT that nobody else has taken over; their event ids."""
+    rows = await db.fetch(_SETTLE_SENT, [each.mail.event_id for each in mails], [each.fence for each in mails], now)
+    return {row["event_id"] for row in rows}
+
+
+async def settle(tx: Transaction, mail: ClaimedMail, state: str, error: str, now: datetime) -> bool:
+    """NO_ADDRESS or PARKED; False if somebody else has taken it over."""
     return bool(await tx.fetchval(_SETTLE, mail.mail.event_id, mail.fence, state, error, now))
 
 

@@ -118,6 +118,7 @@ async def open_postroom(settings: EmailsSettings, sink: SmtpSink, clock: ManualC
     async with open_database(settings) as database, serving(settings, {add: servicer}) as channel:
         jobs = EmailsJobs(database, settings, clock, Orders(channel, timeout_s=2))
         yield Postroom(database, clock, jobs, sink, servicer, settings)
+        await jobs.close()
 
 
 def of(order_id: str) -> common_pb2.EventContext:
