@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import certifi
@@ -51,7 +53,7 @@ class HttpClient:
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | str | None = None
     ) -> Answer:
         """Send once. Raises NeverSent, AnswerLost."""
-        session = self._session = self._session or self._open()
+        session = self._session = self._session or self._open(url)
         tls = _tls() if url.startswith("https:") else True
         try:
             async with session.request(
@@ -69,14 +71,14 @@ class HttpClient:
         if session is not None:
             await session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, url: str) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=_KEPT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             timeout=self._timeout,
             middlewares=(_once,),
-            trust_env=True,
+            proxy=_proxy(url),
         )
 
 
@@ -88,6 +90,12 @@ async def _once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aioh
         raise NeverSent(str(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise AnswerLost(type(error).__name__) from None
+
+
+def _proxy(url: str) -> str | None:
+    """Of the environment. aiohttp itself would read it, and a file of passwords, in a thread for each request."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 @cache

@@ -126,3 +126,11 @@ async def test_no_key_is_told_by_an_error() -> None:
     told = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
     assert SECRET not in told
     assert "buyer@example.com" not in repr(raised.value)
+
+
+async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(well) as proxy, client() as http:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        await http.request("GET", "http://provider.invalid/orders")
+        assert proxy.arrived == ["GET http://provider.invalid/orders HTTP/1.1"]
