@@ -2,10 +2,9 @@
 
 from typing import Any, TypeVar
 
-import httpx
 from pydantic import BaseModel
 
-from ..shared.http import Clients
+from ..shared.http import Answer, Client
 
 Model = TypeVar("Model", bound=BaseModel)
 TIMEOUT_SECONDS = 30.0
@@ -23,32 +22,32 @@ class ControlHttp:
     """Calls to the control API."""
 
     def __init__(self, base_url: str, timeout_seconds: float) -> None:
-        self._clients = Clients(timeout_seconds, base_url.rstrip("/") + "/_control")
+        self._http = Client(timeout_seconds, base_url.rstrip("/") + "/_control")
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._clients.close()
+        await self._http.close()
 
     async def get(self, path: str, **query: str | None) -> Any:
         params = {key: value for key, value in query.items() if value is not None}
-        return self._read(await self._clients.request("GET", path, params=params))
+        return self._read(await self._http.request("GET", path, params=params))
 
     async def post(self, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
-        return self._read(await self._clients.request("POST", path, json=body or {}, params=query))
+        return self._read(await self._http.request("POST", path, json=body or {}, params=query))
 
     async def delete(self, path: str) -> Any:
-        return self._read(await self._clients.request("DELETE", path))
+        return self._read(await self._http.request("DELETE", path))
 
     async def act(self, model: type[Model], path: str, **body: Any) -> Model:
         sent = {key: value for key, value in body.items() if value is not None}
         return model.model_validate(await self.post(path, sent))
 
     @staticmethod
-    def _read(answer: httpx.Response) -> Any:
-        if answer.is_success:
+    def _read(answer: Answer) -> Any:
+        if answer.status < 300:
             return answer.json()
         try:
             message = str(answer.json()["error"])
         except (ValueError, KeyError, TypeError):
-            message = answer.text
-        raise SimulatorError(answer.status_code, message)
+            message = answer.body.decode(errors="replace")
+        raise SimulatorError(answer.status, message)

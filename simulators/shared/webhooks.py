@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import httpx
-
 from .clock import Agenda, SimulatorClock
 from .faults import FaultBook
-from .http import Clients
+from .http import FAILURES, Client
 
 NO_ANSWER = -1
 _HOLD_SECONDS = 2.0
@@ -94,7 +92,7 @@ class WebhookDesk:
     _held: dict[tuple[str, str | None], list[_Job]] = field(default_factory=dict)
     _sequence: int = 0
     _rounds: int = 0
-    _http: Clients | None = None
+    _http: Client | None = None
 
     def submit(self, letter: Letter) -> None:
         """Queue a new event; a scripted fault of its kind is met here."""
@@ -217,11 +215,11 @@ class WebhookDesk:
         post = job.letter.write(job.attempt, job.fault)
         if post is None:
             return True
-        self._http = self._http or Clients(self.timeout_seconds)
+        self._http = self._http or Client(self.timeout_seconds)
         try:
-            answer = await self._http.request("POST", post.url, content=post.body, headers=post.headers)
-            status = answer.status_code
-        except (httpx.HTTPError, httpx.InvalidURL):
+            answer = await self._http.request("POST", post.url, data=post.body, headers=post.headers)
+            status = answer.status
+        except FAILURES:
             status = NO_ANSWER
         self._note(job, status)
         if 200 <= status < 300:
