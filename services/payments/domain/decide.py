@@ -6,8 +6,9 @@ Why: doors, jobs and the exhaustive model all drive this function, so what the m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from . import attempts, cancellation, refunds
@@ -32,11 +33,12 @@ from .states import Kind
 from .sums import snapshot
 
 _RULES = Rules()
+_parts = attrgetter(*(field.name for field in fields(Payable)))  # half the time of `replace`
 
 
 def decide(payable: Payable, cause: Input, now: datetime, rules: Rules = _RULES) -> Decision:
     """What follows from one cause. `payable` is `Payable(order_id)` where the order is not known yet."""
-    draft = Draft(replace(payable), now, rules)
+    draft = Draft(Payable(*_parts(payable)), now, rules)
     _HANDLERS[type(cause)](draft, cause)
     if draft.refusal is None:
         if not _ended_in_vain(draft, cause):

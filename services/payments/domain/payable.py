@@ -69,7 +69,7 @@ class Attempt:
 
     def names(self, *ids: str) -> bool:
         """Whether one of the ids is this attempt's at the provider."""
-        return any(id and id in (self.object_id, self.payment_id) for id in ids)
+        return bool((self.object_id and self.object_id in ids) or (self.payment_id and self.payment_id in ids))
 
 
 @dataclass(frozen=True, slots=True)

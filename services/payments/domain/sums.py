@@ -32,12 +32,15 @@ class Snapshot:
 def snapshot(payable: Payable) -> Snapshot:
     """Verdict and amounts now. The amounts are those of `counted_currency`, the due is what it is."""
     currency = counted_currency(payable)
-    refunded = payable.sum(Entry.REFUNDED, currency) - payable.sum(Entry.REFUND_REVERSED, currency)
+    sums = dict.fromkeys(Entry, 0)
+    for fact in payable.ledger:
+        if fact.money.currency == currency:
+            sums[fact.entry] += fact.money.amount_minor
     return Snapshot(
         verdict=verdict(payable),
         authorized_minor=authorized(payable, currency),
-        captured_minor=payable.sum(Entry.CAPTURED, currency),
-        refunded_minor=refunded,
+        captured_minor=sums[Entry.CAPTURED],
+        refunded_minor=sums[Entry.REFUNDED] - sums[Entry.REFUND_REVERSED],
         due_minor=payable.due.amount_minor if payable.due else 0,
         currency=payable.due.currency if payable.due else currency,
         currency_differs=_currency_differs(payable),

@@ -85,7 +85,7 @@ def text(value: object) -> str:
 
 def identity(value: object) -> str:
     """The id of an object that may be expanded."""
-    return text(value if isinstance(value, str) or not isinstance(value, Mapping) else value.get("id"))
+    return text(value.get("id") if isinstance(value, dict) else value)
 
 
 def order_of(row: Object) -> str:
@@ -128,7 +128,7 @@ def session(row: Object, at: datetime, *, async_failed: bool = False, asked: boo
     """A Checkout Session: paid by its `payment_status`, never by its `status` (F-6)."""
     paid = row["payment_status"] in ("paid", "no_payment_required")
     of = row.get("payment_intent")
-    inner = intent(of, at, asked=asked) if isinstance(of, Mapping) else None
+    inner = intent(of, at, asked=asked) if isinstance(of, dict) else None
     total = from_stripe(int(row.get("amount_total") or 0), row.get("currency") or "")
     end = End.NONE
     if paid and row["status"] == "complete":
@@ -197,20 +197,20 @@ def dispute(row: Object, at: datetime) -> DisputeSeen:
 def public(row: Object) -> dict[str, Any]:
     """What is kept of an object."""
     kept = {key: value for key, value in row.items() if key in _KEPT}
-    if isinstance(error := kept.get("last_payment_error"), Mapping):
+    if isinstance(error := kept.get("last_payment_error"), dict):
         kept["last_payment_error"] = {key: error.get(key) for key in _KEPT_OF_ERROR}
-    if isinstance(inner := kept.get("payment_intent"), Mapping):
+    if isinstance(inner := kept.get("payment_intent"), dict):
         kept["payment_intent"] = public(inner)
     return kept
 
 
 def _metadata(row: Object) -> Mapping[str, Any]:
     metadata = row.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _method(row: Object, charge: object) -> str:
-    if isinstance(charge, Mapping) and isinstance(charge.get("payment_method_details"), Mapping):
+    if isinstance(charge, dict) and isinstance(charge.get("payment_method_details"), dict):
         return text(charge["payment_method_details"].get("type"))
     types = row.get("payment_method_types")
     return text(types[0]) if isinstance(types, list) and len(types) == 1 else ""
