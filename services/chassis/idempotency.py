@@ -15,7 +15,7 @@ import asyncpg
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from services.chassis.db import Transaction
+from services.chassis.db import Database, Transaction
 from services.chassis.errors import DomainError, RequestIdReused, RequestInProgress, from_rpc_status, to_rpc_status
 from services.chassis.ids import new_id
 
@@ -100,8 +100,10 @@ class Step:
     answer: bytes | None = None
 
 
-async def claim(tx: Transaction, requests: Sequence[Request], *, lease: timedelta, first_phase: str) -> list[Claim]:
-    """Claim the requests in one statement; answers in their order.
+async def claim(
+    tx: Transaction | Database, requests: Sequence[Request], *, lease: timedelta, first_phase: str
+) -> list[Claim]:
+    """Claim the requests in one statement, which may be a transaction of its own; answers in their order.
 
     A lease that ran out is taken over, and its fence grows. Of equal keys in one call the first is claimed; the
     others are in progress.

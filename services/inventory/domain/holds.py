@@ -96,7 +96,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class OrderStock:
-    """The root: one per order. `answered` are requests that were answered; rounds start at 1.
+    """The root: one per order. `holds` by number; `answered` are requests that were answered; rounds start at 1.
 
     `released_round` is the last round in which everything was given back: a commit of it, or of one before, is late.
     """
@@ -111,16 +111,22 @@ class OrderStock:
     @property
     def live(self) -> Hold | None:
         """The hold that may have open units."""
-        return next((hold for hold in self.holds if hold.is_live), None)
+        for hold in self.holds:
+            if hold.is_live:
+                return hold
+        return None
 
     @property
     def last_reservation(self) -> int:
         """The highest reservation number so far; 0 if there is none."""
-        return max((hold.reservation for hold in self.holds), default=0)
+        return self.holds[-1].reservation if self.holds else 0
 
     def hold(self, reservation: int) -> Hold | None:
         """The hold with this number."""
-        return next((hold for hold in self.holds if hold.reservation == reservation), None)
+        for hold in self.holds:
+            if hold.reservation == reservation:
+                return hold
+        return None
 
     def next(self, *holds: Hold, request_id: str = "") -> "OrderStock":
         """The root one version later, with these holds put in and the request marked as answered."""

@@ -25,11 +25,15 @@ async def apply_to_orders(tx: Transaction, commands: Sequence[domain.Command], n
     before = await orders.lock_orders(tx, by_order.keys(), requests, now)
     skus = set(chain.from_iterable(domain.skus_needed(before[key], mine) for key, mine in by_order.items()))
     stock_before = await levels.lock_stock(tx, skus)
-    after, stock = dict(before), stock_before
+    after, stock = dict(before), dict(stock_before)
     decisions: list[domain.Decision] = []
     for command in commands:
-        decision = domain.handle(after[command.order_id], stock, command)
-        after[command.order_id], stock = decision.order, decision.stock
+        order = after[command.order_id]
+        # Each decision gets the levels that it may touch: it copies them, and a batch can have hundreds.
+        needed = {sku: stock[sku] for sku in domain.skus_needed(order, (command,)) if sku in stock}
+        decision = domain.handle(order, needed, command)
+        after[command.order_id] = decision.order
+        stock.update(decision.stock)
         decisions.append(decision)
     rows = domain.changed_rows(stock_before, stock)
     await orders.save_orders(tx, before, after, now)

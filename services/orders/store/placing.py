@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.chassis.db import PLANNED_ONCE, Transaction
+from services.chassis.db import PLANNED_ONCE, Database, Transaction
 from services.orders.domain import HistoryEntry, Order
 from services.orders.store import rows
 from services.orders.store.rows import Row
@@ -89,7 +89,9 @@ class PlacedRequest:
     body_hash: bytes
 
 
-async def find_requests(tx: Transaction, requests: Sequence[tuple[str, str]]) -> dict[tuple[str, str], PlacedRequest]:
+async def find_requests(
+    tx: Transaction | Database, requests: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], PlacedRequest]:
     """Orders that these (caller, request id) placed at any time (S-5)."""
     if not requests:
         return {}

@@ -110,8 +110,14 @@ class Placing:
         return [placed.get(each.claim.key) or Placed(each.order_id, each.claim) for each in standings]
 
     async def claim(self, commands: Sequence[PlaceOrder]) -> list[Standing | Placed | DomainError]:
-        """Phase 1: the keys, and orders whose keys were purged long ago (S-5)."""
+        """Phase 1: the keys, and orders whose keys were purged long ago (S-5).
+
+        A key outlives its order's first day. So where no order is known the keys alone decide, by one statement.
+        """
         requests = [command.request for command in commands]
+        if not await store.find_requests(self._database, [request.key[::2] for request in requests]):
+            claims = await idempotency.claim(self._database, requests, lease=self._lease, first_phase=CLAIMED)
+            return [_standing(command, claim) for command, claim in zip(commands, claims, strict=True)]
         try:
             claims, old = await self._database.run(lambda tx: self._claim(tx, requests, frozenset())), {}
         except _PlacedLongAgo as found:

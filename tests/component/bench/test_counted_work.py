@@ -58,7 +58,7 @@ async def test_reservations_cost_eight_statements_for_any_number_of_buyers(datab
 
 
 @pytest.mark.requirement("R-2.2")
-async def test_orders_cost_nine_statements_and_one_reservation_for_any_number(database: Databases, work: Work) -> None:
+async def test_orders_cost_seven_statements_and_one_reservation_for_any_number(database: Databases, work: Work) -> None:
     inventory, orders = database("inventory").serving, database("orders").serving
     await seed(inventory)
     async with in_process(inventory, orders) as placing:
@@ -68,7 +68,7 @@ async def test_orders_cost_nine_statements_and_one_reservation_for_any_number(da
             commands = [place_order_of(request, "demo") for request in requests]
             placed = await placing.flush(commands)
             assert all(isinstance(each, Placed) for each in placed)
-            assert len(work.statements) == 9 + 8, work.statements
+            assert len(work.statements) == 7 + 8, work.statements
             levels = {line.sku for request in requests for line in request.lines}
             assert work.encodes == 4 * count + len(levels)  # body, its hash, two facts of the order; one per level
         async with open_database(settings_for(InventorySettings, orders)) as db:
