@@ -6,7 +6,8 @@ that a crash at any point, a reset of offsets or a second delivery neither lose 
 
 import asyncio
 import contextlib
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,7 +25,9 @@ from services.chassis.telemetry import counter, gauge, get_logger
 log = get_logger(__name__)
 
 GROUP: Final = "onefold.analytics"
-_POLL_MS: Final = 500
+_POLL_MS: Final = 2_000  # a stop and the next write end it
+_FETCH_MS: Final = 1_000  # Kafka's, too, gathers meanwhile: events are archived by the second, not one by one
+_FETCH_BYTES: Final = 256 * 1024
 _BACK_OFF_S: Final = (0.1, 10.0)
 _TIMEOUT_S: Final = 30.0
 _STALL: Final = timedelta(seconds=60)
@@ -52,10 +55,12 @@ class Archiver:
         self._pending: dict[TopicPartition, list[Row]] = {}
         self._bytes = 0
         self._since = self._looked_at = clock.now()
+        self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Archive until `stop`, then write what is left. Whatever breaks, it goes on from the files."""
         back_off = _BACK_OFF_S[0]
+        self._stop = stop
         with files.writing(self._settings.folder):
             try:
                 while not stop.is_set():
@@ -79,8 +84,7 @@ class Archiver:
     async def run_once(self) -> int:
         """Poll once, write if it is time; returns how many records came."""
         kafka = self._kafka or await self._connect()
-        wait_ms = min(_POLL_MS, self._settings.flush_ms)
-        by_partition = await kafka.getmany(timeout_ms=wait_ms, max_records=_AT_ONCE)
+        by_partition = await self._poll(kafka)
         now = self._clock.now()
         came = 0
         for place, records in by_partition.items():
@@ -131,9 +135,27 @@ class Archiver:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(kafka.stop(), _TIMEOUT_S)
 
+    async def _poll(self, kafka: AIOKafkaConsumer) -> Mapping[TopicPartition, Sequence[Any]]:
+        """What comes until it is time to write or to stop."""
+        wait = timedelta(milliseconds=_POLL_MS)
+        if self._pending:
+            wait = max(timedelta(), min(wait, self._write_at() - self._clock.now()))
+        timeout_ms = int(wait / timedelta(milliseconds=1))
+        polling = asyncio.create_task(kafka.getmany(timeout_ms=timeout_ms, max_records=_AT_ONCE))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return polling.result() if polling.done() else {}  # what it would have brought comes at the next start
+        finally:
+            for task in (polling, stopping):
+                task.cancel()
+            await asyncio.gather(polling, stopping, return_exceptions=True)
+
+    def _write_at(self) -> datetime:
+        return self._since + timedelta(milliseconds=self._settings.flush_ms)
+
     def _is_late(self) -> bool:
-        age = self._clock.now() - self._since
-        return bool(self._pending) and age >= timedelta(milliseconds=self._settings.flush_ms)
+        return bool(self._pending) and self._clock.now() >= self._write_at()
 
     async def _connect(self) -> AIOKafkaConsumer:
         """All partitions of all topics, each from behind its last archived event."""
@@ -145,6 +167,8 @@ class Archiver:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_bytes=8 * 1024 * 1024,
+            fetch_min_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=min(_FETCH_MS, self._settings.flush_ms),
         )
         try:
             await asyncio.wait_for(kafka.start(), _TIMEOUT_S)

@@ -172,6 +172,16 @@ async def test_it_writes_by_size_and_by_time_and_when_it_is_asked_to_stop(settin
         await wait_until(is_written, within=15)
 
 
+async def test_a_stop_waits_for_no_event(settings: AnalyticsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.analytics.archiver._POLL_MS", 600_000)
+    archiver = Archiver(settings, SystemClock())
+    stop = asyncio.Event()
+    running = asyncio.create_task(archiver.run(stop))
+    await wait_until(archiver.ready, within=15)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+
+
 async def test_an_archive_of_another_kafka_is_refused(settings: AnalyticsSettings) -> None:
     settings.folder.mkdir()
     rows = [records.row(records.created("o"), key="o", offset=1_000)]
