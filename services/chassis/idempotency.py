@@ -147,10 +147,10 @@ async def advance(tx: Transaction, steps: Sequence[Step], *, lease: timedelta | 
 
 
 async def take_over(
-    tx: Transaction, method: str, phases: Sequence[str], limit: int, *, lease: timedelta
+    db: Database | Transaction, method: str, phases: Sequence[str], limit: int, *, lease: timedelta
 ) -> list[Claim]:
     """Unfinished requests whose lease ran out, oldest first: theirs is the taker now. For the completer."""
-    rows = await tx.fetch(_TAKE_OVER, method, list(phases), limit, new_id(), lease)
+    rows = await db.fetch(_TAKE_OVER, method, list(phases), limit, new_id(), lease)
     return [_taken(row) for row in sorted(rows, key=lambda row: row["created_at"])]
 
 

@@ -28,16 +28,17 @@ _runs = counter("job_runs_total", "Runs of background jobs", ["job", "outcome"])
 
 # A lease is taken when it has run out, or renewed by its holder; the fence grows with every new holder.
 _TAKE: Final = """
-INSERT INTO job_leases AS held (name, holder, lease_until) VALUES ($1, $2, clock_timestamp() + $3)
+INSERT INTO job_leases AS held (name, holder, lease_until)
+SELECT name, $2, clock_timestamp() + $3 FROM unnest($1::text[]) AS name ORDER BY name
 ON CONFLICT (name) DO UPDATE
    SET holder = $2, lease_until = clock_timestamp() + $3,
        fence = held.fence + CASE WHEN held.holder = $2 THEN 0 ELSE 1 END
  WHERE held.holder = $2 OR held.lease_until <= clock_timestamp()
-RETURNING fence
+RETURNING name
 """
 
 _RELEASE: Final = """
-UPDATE job_leases SET lease_until = clock_timestamp() WHERE name = $1 AND holder = $2
+UPDATE job_leases SET lease_until = clock_timestamp() WHERE name = ANY($1::text[]) AND holder = $2
 """
 
 
@@ -76,6 +77,7 @@ class JobRunner:
         self._database = database
         self._jobs = list(jobs)
         self._lease = lease
+        self._often = {job.name for job in self._jobs if job.interval <= lease}
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{new_id()}"
         self._failures: dict[str, int] = {}
         self._started = False
@@ -96,6 +98,7 @@ class JobRunner:
             for task in ends:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+            await self._release()
 
     def ready(self) -> bool:
         """Whether it runs and no job has failed several times in a row."""
@@ -104,7 +107,7 @@ class JobRunner:
     async def run_once(self, job: Job) -> int | None:
         """One leased run; None if another process has the lease, or took it over meanwhile."""
         now = asyncio.get_running_loop().time()
-        if now >= self._sure_until.get(job.name, now) and await self._take(job.name) is None:
+        if now >= self._sure_until.get(job.name, now) and not await self._take(job.name):
             return None
         work = asyncio.ensure_future(self._work(job))
         renewal = asyncio.create_task(self._renew(job.name))
@@ -128,14 +131,11 @@ class JobRunner:
 
     async def _repeat(self, job: Job, stop: asyncio.Event) -> None:
         woken = self._woken[job.name]
-        try:
-            while not stop.is_set():
-                woken.clear()
-                if not await self._attempt(job) and not stop.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), job.interval.total_seconds())
-        finally:
-            await self._release(job.name)
+        while not stop.is_set():
+            woken.clear()
+            if not await self._attempt(job) and not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), job.interval.total_seconds())
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -176,12 +176,15 @@ class JobRunner:
             _runs.labels(job.name, "done" if done else "idle").inc()
         return done or 0
 
-    async def _take(self, name: str) -> int | None:
+    async def _take(self, name: str) -> bool:
+        """Whether the lease is ours now; with it go those that we have already and will want again soon."""
         asked_at = asyncio.get_running_loop().time()
-        fence: int | None = await self._database.fetchval(_TAKE, name, self._holder, self._lease)
-        if fence is not None:
-            self._sure_until[name] = asked_at + self._lease.total_seconds() / 3
-        return fence
+        names = {name} | self._often & self._sure_until.keys()
+        taken = {row["name"] for row in await self._database.fetch(_TAKE, list(names), self._holder, self._lease)}
+        for each in names:
+            self._sure_until.pop(each, None)
+        self._sure_until |= dict.fromkeys(taken, asked_at + self._lease.total_seconds() / 3)
+        return name in taken
 
     async def _renew(self, name: str) -> None:
         """Returns when the lease is lost, or might be."""
@@ -189,13 +192,13 @@ class JobRunner:
             await asyncio.sleep(self._lease.total_seconds() / 3)
             try:
                 async with asyncio.timeout(self._lease.total_seconds() / 3):
-                    if await self._take(name) is None:
+                    if not await self._take(name):
                         return
             except Exception as error:  # noqa: BLE001 - the job is stopped either way
                 log.warning("job_lease_not_renewed", job=name, error=repr(error))
                 return
 
-    async def _release(self, name: str) -> None:
-        self._sure_until.pop(name, None)
+    async def _release(self) -> None:
+        self._sure_until.clear()
         with contextlib.suppress(Exception):
-            await self._database.fetchval(_RELEASE, name, self._holder)
+            await self._database.fetch(_RELEASE, [job.name for job in self._jobs], self._holder)

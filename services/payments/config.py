@@ -29,7 +29,7 @@ class PaymentsSettings(ServiceSettings):
     )
     provider_timeout_ms: int = Field(default=10_000, ge=1, description="longest HTTP call to the provider (SAGA 8)")
     operation_interval_ms: int = by_profile(
-        500, test=20, description="pause between looks for calls to the provider that are due again", ge=1
+        1_000, test=20, description="pause between looks for calls to the provider that are due again", ge=1
     )
     ask_again_ms: int = by_profile(
         3_600_000,

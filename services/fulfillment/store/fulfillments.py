@@ -114,7 +114,8 @@ async def lock(tx: Transaction, order_ids: Iterable[str], *, create: bool = Fals
 
 async def read(db: Database | Transaction, order_ids: Iterable[str]) -> dict[str, Fulfillment]:
     """The roots that exist, as they are now, without a lock."""
-    return await _with_parts(db, await db.fetch(_READ, sorted(set(order_ids))))
+    ids = sorted(set(order_ids))
+    return await _with_parts(db, await db.fetch(_READ, ids)) if ids else {}
 
 
 async def save(

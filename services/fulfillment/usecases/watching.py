@@ -63,6 +63,8 @@ async def watch(database: Database, context: Context, limit: int) -> int:
     """Fetch objects that were not seen for long, because a webhook may be lost; returns how many."""
     now = context.clock.now()
     order_ids = await fulfillments.to_watch(database, now, limit)
+    if not order_ids:
+        return 0
     objects, places = _Objects(database, context), asyncio.Semaphore(_AT_ONCE)
 
     async def one(order_id: str, number: int) -> None:

@@ -50,9 +50,7 @@ class Completer:
 
     async def run_once(self) -> int:
         """Complete or undo a batch; how many were taken over and came to an end."""
-        taken = await self._database.run(
-            lambda tx: idempotency.take_over(tx, METHOD, PHASES, self._batch_max, lease=self._lease)
-        )
+        taken = await idempotency.take_over(self._database, METHOD, PHASES, self._batch_max, lease=self._lease)
         hopeless = [claim for claim in taken if self._is_hopeless(claim)]
         hopeful = [claim for claim in taken if claim not in hopeless]
         ended = sum(await together(hopeful, self._complete, self._left))

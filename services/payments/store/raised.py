@@ -3,6 +3,7 @@
 Why: an unmatched payment is stored at once and announced later, once (R-1.13).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from services.chassis.incidents import Incident
 _CLAIM: Final = """
 WITH late AS (
     SELECT id, kind, subject, order_id, opened_at FROM incidents i
-     WHERE state = 'OPEN' AND kind = $1 AND opened_at <= $2
+     WHERE state = 'OPEN' AND kind = ANY($1::text[]) AND opened_at <= $2
        AND NOT EXISTS (SELECT FROM raised_incidents r WHERE r.incident_id = i.id)
      ORDER BY opened_at, id LIMIT $4
 ), raised AS (
@@ -24,7 +25,9 @@ SELECT id::text, kind, subject, order_id, opened_at FROM late JOIN raised ON rai
 """
 
 
-async def claim(tx: Transaction, kind: str, opened_before: datetime, now: datetime, limit: int) -> list[Incident]:
-    """Open incidents of `kind` that nobody has announced; they count as announced from now on."""
-    rows = await tx.fetch(_CLAIM, kind, opened_before, now, limit)
+async def claim(
+    tx: Transaction, kinds: Sequence[str], opened_before: datetime, now: datetime, limit: int
+) -> list[Incident]:
+    """Open incidents of these kinds that nobody has announced; they count as announced from now on."""
+    rows = await tx.fetch(_CLAIM, list(kinds), opened_before, now, limit)
     return [Incident(row["kind"], row["subject"], row["opened_at"], row["order_id"], id=row["id"]) for row in rows]

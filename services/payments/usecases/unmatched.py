@@ -21,7 +21,7 @@ async def announce(database: Database, context: Context, after: timedelta, limit
     now = context.clock.now()
 
     async def body(tx: Transaction) -> int:
-        found = [i for kind in _KINDS for i in await raised.claim(tx, kind, now - after, now, limit)]
+        found = await raised.claim(tx, _KINDS, now - after, now, limit)
         await outbox.append(tx, [published.incident_raised(incident, 0, "", now) for incident in found])
         return len(found)
 
