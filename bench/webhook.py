@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -37,6 +37,7 @@ OBJECTS: Final = """
 INSERT INTO provider_objects (provider, object_id, order_id) SELECT 'stripe', * FROM unnest($2::text[], $1::uuid[])
 """
 APPLIED: Final = "SELECT count(*) FROM webhook_events WHERE outcome = 'applied'"
+BOOKED: Final = "SELECT count(*) FROM payment_transactions WHERE fact = 'captured'"
 
 
 async def measure(world: World, plan: Plan) -> Result:
@@ -56,8 +57,8 @@ async def measure(world: World, plan: Plan) -> Result:
         await serve("alone", "bench.gateway_alone", **at("gateway", ports["alone"]))
         await serve("peer", "bench.peers.webhook", str(ports["peer"]))
         sides: dict[str, Side] = {
-            OURS: partial(_counted, world, partial(_send, world, ports["gateway"])),
-            PEER: partial(_counted, world, partial(_send, world, ports["peer"])),
+            OURS: partial(_counted, world, (APPLIED, BOOKED), partial(_send, world, ports["gateway"])),
+            PEER: partial(_counted, world, (APPLIED,), partial(_send, world, ports["peer"])),
             LIMIT: partial(_send, world, ports["alone"]),
         }
         samples = await harness.interleaved(sides, plan)
@@ -65,11 +66,14 @@ async def measure(world: World, plan: Plan) -> Result:
     return harness.by_rate(NAME, "webhooks/s", GOALS[NAME], samples, notes)
 
 
-async def _counted(world: World, side: Callable[[float], Awaitable[Sample]], seconds: float) -> Sample:
-    """Every 200 is an applied event in the table; for ours with a ledger entry, of which the peer has none."""
-    before = (await world.sql("payments", APPLIED))[0][0]
+async def _counted(
+    world: World, counts: Sequence[str], side: Callable[[float], Awaitable[Sample]], seconds: float
+) -> Sample:
+    """Every 200 is an applied event in the table; for ours an entry of the ledger too, of which the peer has none."""
+    before = [(await world.sql("payments", count))[0][0] for count in counts]
     sample = await side(seconds)
-    harness.require("applied events", (await world.sql("payments", APPLIED))[0][0] - before, sample.done)
+    for count, earlier in zip(counts, before, strict=True):
+        harness.require(count, (await world.sql("payments", count))[0][0] - earlier, sample.done)
     return sample
 
 
