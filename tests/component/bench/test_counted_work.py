@@ -114,7 +114,7 @@ async def test_webhooks_cost_the_same_statements_for_any_number(database: Databa
             found.add(len(work.statements))
             assert work.encodes <= 2 * count  # PaymentCaptured and PaymentSucceeded
     await provider.close()
-    assert len(found) == 1 and found.pop() <= 14, work.statements
+    assert len(found) == 1 and found.pop() <= 10, work.statements
 
 
 def _events(count: int) -> list[IncomingEvent]:
