@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 GROUP: Final = "onefold.analytics"
 _POLL_MS: Final = 2_000  # a stop and the next write end it
-_FETCH_MS: Final = 1_000  # Kafka's, too, gathers meanwhile: events are archived by the second, not one by one
+_FETCH_MS: Final = 2_000  # Kafka's, too, gathers meanwhile: events are archived by the second, not one by one
 _FETCH_BYTES: Final = 256 * 1024
 _BACK_OFF_S: Final = (0.1, 10.0)
 _TIMEOUT_S: Final = 30.0
