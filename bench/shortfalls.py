@@ -31,9 +31,10 @@ SHORTFALLS: Final[Mapping[str, str]] = {
     ),
     "inbox": ("events are decoded and claimed in Python one by one, while the limit has them in memory and decoded."),
     "webhook": (
-        "gateway, payments and PostgreSQL have a third of the CPU each: an event is applied to its order,"
-        " booked and said, which neither peer nor limit does. Fewer, narrower arguments of statements would"
-        " lift it."
+        "payments has 45 % of the CPU, PostgreSQL and the gateway a quarter each: an event is read, applied to its"
+        " order, booked, and said by two events, which neither peer nor limit does. Payments' single Python loop is"
+        " busy most of the time, so that two cores are never full. Decisions and messages in a compiled language, or"
+        " a second process of payments on more cores, would lift it."
     ),
     "checkout": (
         "the limit reckons with full batches of four kinds of work; a whole order also makes calls to two"
