@@ -241,16 +241,19 @@ RETURNING caller, method, request_id, body_hash, subject, phase, fence, holder, 
           lease_until - clock_timestamp() AS lease_left
 """
 
-# The rows are locked in the order of their keys before they are changed, as in a claim (S-4).
+# The rows are locked in the order of their keys before they are changed, as in a claim (S-4). LATERAL always goes by
+# the key, while a join would read the whole table as long as that looks cheap.
 _ADVANCE = """
 WITH steps AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[])
         AS s (caller, method, request_id, fence, from_phase, to_phase, answer)
-), locked AS (
-    SELECT caller, method, request_id
-      FROM idempotency_keys JOIN steps USING (caller, method, request_id)
-     ORDER BY caller, method, request_id
-       FOR NO KEY UPDATE OF idempotency_keys
+), locked AS MATERIALIZED (
+    SELECT s.caller, s.method, s.request_id
+      FROM (SELECT DISTINCT caller, method, request_id FROM steps ORDER BY caller, method, request_id) s
+     CROSS JOIN LATERAL (
+        SELECT FROM idempotency_keys k
+         WHERE k.caller = s.caller AND k.method = s.method AND k.request_id = s.request_id
+           FOR NO KEY UPDATE) AS row
 )
 UPDATE idempotency_keys k
    SET phase = s.to_phase, answer = coalesce(s.answer, k.answer), updated_at = clock_timestamp(),
