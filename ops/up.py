@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from ops.local import paths
+from ops.local import paths, prepared
 from ops.local.child import POLL_SECONDS, LocalStackError
 from ops.local.environment import wishes
 from ops.local.follow import Follower
@@ -56,6 +56,7 @@ def down(
         if purge and state.exists():
             with _held(state):
                 paths.purge(state)
+                prepared.forget()
     except LocalStackError as error:
         typer.echo(f"onefold: {error}", err=True)
         raise SystemExit(2) from error

@@ -6,6 +6,7 @@ Why: everything stays below one folder that can be removed, and a server that ma
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import tempfile
@@ -32,10 +33,20 @@ def cache_folder() -> Path:
 def temporary_folder(prefix: str, *, in_memory: bool) -> Path:
     """A new folder that a server's account can walk to; `in_memory` where the machine has room, for what is thrown
     away: PostgreSQL's three thousand files cost a second of CPU on a disk."""
-    has_room = in_memory and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_IN_MEMORY
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if has_room else None))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if in_memory and _has_room(MEMORY) else None))
     folder.chmod(0o755)
     return folder
+
+
+def _has_room(memory: Path) -> bool:
+    """Programs must be allowed there, too, for copies of the servers may have to lie beside their data."""
+    try:
+        facts = os.statvfs(memory)
+        available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return False
+    limits = (facts.f_bavail * facts.f_frsize, int(available[1]) * 1024 if available else 0)
+    return min(limits) >= ROOM_IN_MEMORY and not facts.f_flag & os.ST_NOEXEC
 
 
 def server_account() -> pwd.struct_passwd | None:

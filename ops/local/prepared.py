@@ -4,8 +4,10 @@ Why: initdb, five databases and their migrations take four seconds of CPU; a cop
 """
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,26 +23,43 @@ from ops.local.environment import Secrets
 from ops.local.postgres import Postgres
 
 COPY_SECONDS: Final = 60.0
-PREFIX: Final = "postgres-"
 
 
 def lay_out(server: Postgres) -> None:
-    """Give a stopped `server` a prepared data folder if it has none.
+    """Give a stopped `server` a prepared data folder if it has none and the cache can keep one.
 
-    The roles' passwords in it are nobody's: `databases.prepare` sets them, and finds nothing else to do.
+    The roles' passwords in it are nobody's: `databases.prepare` sets them, and finds nothing else to do. The
+    superuser's is the same in all copies.
     """
     if server.is_initialised:
         return
-    cache = paths.cache_folder()
-    made = cache / f"{PREFIX}{_digest()}"
-    with _locked(cache):
+    made = paths.cache_folder() / f"{_prefix()}{_digest()}"
+    with contextlib.suppress(OSError), _locked():  # a cache that we may not write: the server begins from nothing
         if not made.exists():
             _make(made)
         _copy(made, server)
 
 
+def forget() -> None:
+    """Remove what was prepared, and what a maker that was killed has left."""
+    with contextlib.suppress(OSError), _locked():
+        _remove_all()
+
+
+def _prefix() -> str:
+    """Of the server's account, whose files they are: no other may read them."""
+    account = paths.server_account()
+    return f"postgres-{account.pw_uid if account else os.geteuid()}-"
+
+
+def _remove_all() -> None:
+    for left in (*paths.cache_folder().glob(f"{_prefix()}*/"), *paths.cache_folder().glob(f".{_prefix()}*/")):
+        shutil.rmtree(left)
+
+
 def _make(made: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".postgres-", dir=made.parent) as work:
+    _remove_all()  # of migrations that are no more
+    with tempfile.TemporaryDirectory(prefix=f".{_prefix()}", dir=made.parent) as work:
         server = Postgres(Path(work) / "postgres", ports.free_port(), durable=False)
         try:
             server.start()
@@ -51,8 +70,7 @@ def _make(made: Path) -> None:
             _cp([server.place / "password", server.place / "data"], fresh)
         finally:
             server.purge()
-        for old in made.parent.glob(f"{PREFIX}*/"):
-            shutil.rmtree(old)  # of migrations that are no more
+        os.sync()  # what a power failure spoils would be copied again and again
         fresh.rename(made)
 
 
@@ -83,8 +101,9 @@ def _digest() -> str:
 
 
 @contextmanager
-def _locked(cache: Path) -> Iterator[None]:
+def _locked() -> Iterator[None]:
+    cache = paths.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{PREFIX}lock").open("w") as lock:
+    with (cache / f"{_prefix()}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -197,11 +197,11 @@ class Relay:
         """A delete that a crash undoes was acknowledged: its rows are sent again in their order, and consumers know
         them. So no delete waits for the disk.
 
-        A leader that hangs (SIGSTOP, a frozen machine) gives way: the server ends a session that says nothing for
-        longer than any pause or answer may take.
+        A leader that hangs (SIGSTOP, a frozen machine) gives way: the server ends a session that says nothing, or
+        takes no answer, for longer than any pause or call may last.
         """
-        silence_ms = 2 * (self._settings.relay_poll_ms + round(self._timeout_s * 1000))
-        ours = {"synchronous_commit": "off", "idle_session_timeout": str(silence_ms)}
+        silence_ms = str(2 * (self._settings.relay_poll_ms + round(self._timeout_s * 1000)))
+        ours = {"synchronous_commit": "off", "idle_session_timeout": silence_ms, "tcp_user_timeout": silence_ms}
         return session_settings(self._settings, "relay") | ours
 
     async def _look_at_age(self) -> None:

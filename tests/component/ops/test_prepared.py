@@ -44,7 +44,7 @@ def _laid_out(home: Path) -> Postgres:
 
 
 def _made() -> list[str]:
-    return [path.name for path in paths.cache_folder().glob(f"{prepared.PREFIX}*/")]
+    return [path.name for path in paths.cache_folder().glob(f"{prepared._prefix()}*/")]
 
 
 def test_a_copy_has_all_tables_and_passwords_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,3 +88,21 @@ def test_data_that_is_there_stays(home: Path) -> None:
     prepared.lay_out(server)
     assert (server.place / "data" / "mine").exists()
     server.purge()
+
+
+def test_without_a_cache_to_write_to_a_server_begins_from_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ONEFOLD_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    server = _laid_out(home)
+    assert not server.is_initialised
+    prepared.forget()
+
+
+def test_what_was_prepared_can_be_forgotten(home: Path) -> None:
+    _laid_out(home).purge()
+    left = paths.cache_folder() / f".{prepared._prefix()}killed"
+    left.mkdir()
+    prepared.forget()
+    assert (_made(), left.exists()) == ([], False)

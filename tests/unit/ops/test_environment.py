@@ -1,5 +1,6 @@
 """What the local stack tells its processes is what they ask for."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -119,5 +120,10 @@ def test_what_is_thrown_away_goes_to_memory_where_there_is_room(
     (tmp_path / "memory").mkdir()
     assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path / "memory"
     assert paths.temporary_folder("x-", in_memory=False).parent == tmp_path
+    monkeypatch.setattr(os, "ST_NOEXEC", -1)  # any flag
+    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "MEMORY", tmp_path / "memory")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(paths, "ROOM_IN_MEMORY", 1 << 60)
     assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path
