@@ -25,9 +25,8 @@ from services.chassis.telemetry import counter, gauge, get_logger
 log = get_logger(__name__)
 
 GROUP: Final = "onefold.analytics"
-_POLL_MS: Final = 2_000  # a stop and the next write end it
-_FETCH_MS: Final = 2_000  # Kafka's, too, gathers meanwhile: events are archived by the second, not one by one
-_FETCH_BYTES: Final = 256 * 1024
+_POLL_MS: Final = 2_000  # the first event, a stop and the next write end it
+_GATHER_S: Final = 0.2  # after events: the next ones come together, not one by one
 _BACK_OFF_S: Final = (0.1, 10.0)
 _TIMEOUT_S: Final = 30.0
 _STALL: Final = timedelta(seconds=60)
@@ -65,13 +64,14 @@ class Archiver:
             try:
                 while not stop.is_set():
                     try:
-                        await self.run_once()
+                        came = await self.run_once()
                         back_off = _BACK_OFF_S[0]
+                        if 0 < came < _AT_ONCE:
+                            await self._pause(_GATHER_S)
                     except (KafkaError, OSError) as error:
                         log.warning("archiver_retries", error=repr(error), pause_s=back_off)
                         await self.close()
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(stop.wait(), back_off)
+                        await self._pause(back_off)
                         back_off = min(2 * back_off, _BACK_OFF_S[1])
                 await self._flush_at_last()
             finally:
@@ -94,13 +94,13 @@ class Archiver:
             self._pending.setdefault(place, []).extend(rows)
             self._bytes += sum(row.size for row in rows)
             came += len(rows)
+        if came:
+            self._looked_at = now
         waiting = sum(map(len, self._pending.values()))
         _waiting.set(waiting)
         if waiting >= self._settings.flush_events or self._bytes >= self._settings.flush_bytes or self._is_late():
             await self.flush()
-        if came:
-            self._looked_at = now
-        elif now - self._looked_at >= _STALL:
+        if now - self._looked_at >= _STALL:
             await self._require_progress(kafka)
         await self._compaction.run_once()
         return came
@@ -151,8 +151,16 @@ class Archiver:
                 task.cancel()
             await asyncio.gather(polling, stopping, return_exceptions=True)
 
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
     def _write_at(self) -> datetime:
-        return self._since + timedelta(milliseconds=self._settings.flush_ms)
+        """When what waits in memory is written: it is old enough, or nothing seems to follow."""
+        return min(
+            self._since + timedelta(milliseconds=self._settings.flush_ms),
+            self._looked_at + timedelta(milliseconds=self._settings.quiet_ms),
+        )
 
     def _is_late(self) -> bool:
         return bool(self._pending) and self._clock.now() >= self._write_at()
@@ -167,8 +175,7 @@ class Archiver:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_bytes=8 * 1024 * 1024,
-            fetch_min_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=min(_FETCH_MS, self._settings.flush_ms),
+            fetch_max_wait_ms=_POLL_MS,  # an empty answer costs both sides CPU; the first event ends the wait
         )
         try:
             await asyncio.wait_for(kafka.start(), _TIMEOUT_S)

@@ -38,9 +38,6 @@ class EmailsSettings(ServiceSettings):
     event_age_max_hours: int = Field(
         default=72, ge=1, description="events older than this send no mail: a replay must not write to customers"
     )
-    job_interval_ms: int = by_profile(
-        5_000, test=100, description="pause between looks for mails whose next try is due; new ones wake", ge=1
-    )
     try_pauses_ms: list[int] = by_profile(
         [30_000, 120_000, 600_000, 3_600_000, 14_400_000, 43_200_000],
         demo=[200, 500, 1_000, 2_000, 5_000],

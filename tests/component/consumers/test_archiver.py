@@ -172,6 +172,20 @@ async def test_it_writes_by_size_and_by_time_and_when_it_is_asked_to_stop(settin
         await wait_until(is_written, within=15)
 
 
+async def test_it_writes_when_nothing_seems_to_follow(settings: AnalyticsSettings, clock: ManualClock) -> None:
+    archiver = Archiver(settings.model_copy(update={"quiet_ms": 1_000}), clock)
+    try:
+        await wait_until(lambda: _is_connected(archiver), within=15)
+        await produce(settings.kafka_bootstrap, settings.topic_prefix, some(1))
+        await take(archiver, 3)
+        assert list(files.scan(settings.folder)) == []
+        clock.advance(timedelta(seconds=1))
+        await archiver.run_once()
+    finally:
+        await archiver.close()
+    assert count(settings) == (3, 3)
+
+
 async def test_a_stop_waits_for_no_event(settings: AnalyticsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumers.analytics.archiver._POLL_MS", 600_000)
     archiver = Archiver(settings, SystemClock())
