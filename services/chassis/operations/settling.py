@@ -1,9 +1,11 @@
 """What is written down after a try: the outcome with its effect, or when to try again.
 
 Why: an answer in our hands is stored together with what it changes, or not at all and then looked up again (S-15).
-Answers that come together are stored together; one whose effect fails costs the others a second transaction only.
+Answers that come together are stored together; one whose effect fails, or has to wait, costs the others a second
+transaction only.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +28,7 @@ RESEND_FOR: Final = timedelta(hours=23)  # providers keep idempotency keys for a
 UNRESOLVED: Final = "operation_unresolved"
 UNSETTLED: Final = "operation_unsettled"
 _LOOK_UP_AT_MOST_EVERY: Final = timedelta(hours=1)
+_SETTLE_PAUSE_S: Final = 0.2
 
 _outcomes = counter("operations_total", "Calls to providers by kind and outcome", ["kind", "outcome"])
 
@@ -58,8 +61,8 @@ class Settler:
         self._clock = clock
         self._calls = calls
         self._back_off = back_off
-        # The answers are in our hands: they are stored while the lease lasts; after that they are looked up.
-        self._ends = Batcher(self._settle, name="operations_settled", retry=Retry(within=timeout))
+        self._timeout = timeout
+        self._ends = Batcher(self._settle, name="operations_settled", retry=Retry(within=timedelta(0)))
 
     def too_old(self, operation: Operation) -> bool:
         """Whether it was first sent so long ago that nothing is sent again."""
@@ -69,7 +72,7 @@ class Settler:
     async def settle(self, operation: Operation, result: Result) -> Operation | None:
         """Store the outcome and its effect in one transaction; None if somebody else did, or if it has to wait."""
         try:
-            settled = await self._ends.submit((operation, result))
+            settled = await self._stored((operation, result))
         except Exception as error:
             if is_broken_plumbing(error):
                 raise
@@ -119,6 +122,29 @@ class Settler:
     ) -> None:
         next_try_at = self._clock.now() + pause
         await self._database.run(lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags))
+
+    async def _stored(self, ended: _Ended) -> Operation | None:
+        """With those that end together; alone where that fails, for others must not wait for a row that is locked.
+
+        The answer is in our hands: it is stored while the lease lasts; after that it is looked up.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout.total_seconds()
+        try:
+            return await self._ends.submit(ended)
+        except Exception as error:
+            if not is_broken_plumbing(error):
+                raise
+        while True:
+            try:
+                (settled,) = await self._settle([ended])
+            except Exception as error:
+                if not is_broken_plumbing(error) or loop.time() > deadline:
+                    raise
+                log.warning("operation_settle_retried", operation_id=ended[0].id, error=repr(error))
+            else:
+                return settled
+            await asyncio.sleep(_SETTLE_PAUSE_S)
 
     async def _settle(self, ended: Sequence[_Ended]) -> list[Operation | None]:
         """Together, but of each subject one at a time: what the second answer means depends on the first."""

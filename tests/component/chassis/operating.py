@@ -26,7 +26,7 @@ ORDER = "0190aaaa-0000-7000-8000-000000000001"
 PARAMETERS = {"amount": 1050, "currency": "gbp", "metadata": {"order_id": ORDER}}
 CREATE = PlannedOperation("create", ORDER, 1, "stripe", encode_parameters(PARAMETERS), NOW)
 
-
+LOCKED = "SELECT pg_advisory_xact_lock(1)"
 Script = Callable[[Operation], Any]
 
 
@@ -41,6 +41,7 @@ class Provider:
         self.settled: list[Operation] = []
         self.settle_errors: list[Exception] = []
         self.poisoned: set[str] = set()  # subjects whose effect always fails
+        self.locked: set[str] = set()  # subjects whose effect waits for LOCKED
         self.groups: list[list[str]] = []  # ids that were settled together
         self.plans_next = False
 
@@ -68,6 +69,8 @@ class Provider:
         self.groups.append([operation.id for operation in operations])
         for operation in operations:
             await tx.execute("INSERT INTO effects (event_id, key) VALUES ($1, $2)", operation.id, operation.state.value)
+            if operation.subject in self.locked:
+                await tx.execute(LOCKED)
             if operation.subject in self.poisoned:
                 raise ValueError("poison")
             if self.settle_errors:

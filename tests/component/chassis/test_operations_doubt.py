@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from services.chassis.clock import ManualClock
+from services.chassis.config import ServiceSettings
 from services.chassis.db import Database
 from services.chassis.incidents import list_open
 from services.chassis.operations import (
@@ -17,10 +18,12 @@ from services.chassis.operations import (
     Unknown,
     list_operations,
 )
+from services.chassis.testing import open_database, wait_until
 from tests.component.chassis.messaging import NOW
 from tests.component.chassis.operating import (
     CREATE,
     HTTP_TIMEOUT,
+    LOCKED,
     ORDER,
     Provider,
     effects,
@@ -194,3 +197,33 @@ async def test_a_sender_that_stood_still_does_not_send(
     clock.advance(timedelta(minutes=1))
     assert await runs.run_once() == 1
     assert len(provider.sent) == 1
+
+
+async def test_an_outcome_that_waits_for_a_lock_holds_up_no_other(
+    db: Database, clock: ManualClock, settings: ServiceSettings
+) -> None:
+    provider, together = Provider(), asyncio.Barrier(4)
+
+    async def meet(operation: Operation) -> dict[str, Any]:
+        await together.wait()
+        return provider.execute(operation)
+
+    provider.script += [meet] * 4
+    operations = [PlannedOperation("create", f"{ORDER[:-1]}{number}", 1, "stripe", b"{}", NOW) for number in range(4)]
+    for operation in operations:
+        await planned(db, operation)
+    provider.locked = {operations[1].subject}
+    async with open_database(settings.model_copy(update={"lock_timeout_ms": 100})) as impatient:
+        runs = runner(impatient, clock, provider, http_timeout=timedelta(seconds=30))
+        async with db.transaction() as rival:
+            await rival.execute(LOCKED)
+            running = asyncio.create_task(runs.run_once())
+            await wait_until(lambda: _count(db, 3))
+        assert await running == 4
+    assert await effects(db) == ["SUCCEEDED"] * 4
+    assert len(provider.sent) == 4
+    assert provider.looked_up == []
+
+
+async def _count(db: Database, wanted: int) -> bool:
+    return len(await effects(db)) == wanted
