@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+import orjson
 
 from services.chassis.db import Database, Transaction
 from services.inventory.domain import Item, is_sku
@@ -63,10 +64,10 @@ def _item(row: asyncpg.Record) -> Item:
     return Item(
         sku=row["sku"],
         name=row["name"],
-        prices=json.loads(row["prices"]),
+        prices=orjson.loads(row["prices"]),
         available=row["available"],
         weight_grams=row["weight_grams"],
-        variant_ids=json.loads(row["variant_ids"]),
+        variant_ids=orjson.loads(row["variant_ids"]),
         low_stock_threshold=row["low_stock_threshold"],
     )
 
