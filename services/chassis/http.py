@@ -19,7 +19,8 @@ from aiohttp.client_middlewares import ClientHandlerType
 
 CONNECTIONS: Final = 100  # the places of a runner lie below it (F-61)
 _KEPT_SECONDS: Final = 5.0  # below providers' own limit: a connection that they close meanwhile breaks the next call
-_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+ANSWER_BYTES: Final = 16 << 20  # of one answer, unpacked; a hundred of Stripe's largest objects are a tenth of it
+_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, UnicodeError)
 
 
 class NeverSent(Exception):
@@ -59,8 +60,8 @@ class HttpClient:
             async with session.request(
                 method, url, headers=headers, data=body, allow_redirects=False, ssl=tls
             ) as response:
-                return Answer(response.status, response.headers, await response.read())
-        except aiohttp.InvalidURL as error:
+                return Answer(response.status, response.headers, await _body(response))
+        except (aiohttp.InvalidURL, UnicodeError) as error:
             raise NeverSent("no URL") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise AnswerLost(type(error).__name__) from None
@@ -92,10 +93,23 @@ async def _once(request: aiohttp.ClientRequest, send: ClientHandlerType) -> aioh
         raise AnswerLost(type(error).__name__) from None
 
 
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    parts, left = [], ANSWER_BYTES
+    async for part in response.content.iter_any():
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            raise AnswerLost(f"it is larger than {ANSWER_BYTES >> 20} MiB")
+    return b"".join(parts)
+
+
 def _proxy(url: str) -> str | None:
     """Of the environment. aiohttp itself would read it, and a file of passwords, in a thread for each request."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    parts, proxies = urlsplit(url), getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or proxy_bypass(parts.hostname or ""):
+        return None
+    return found if "://" in found else f"http://{found}"
 
 
 @cache

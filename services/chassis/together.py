@@ -20,7 +20,7 @@ async def together(
     """What `work` returned: once for all items, or once for each.
 
     An item that fails alone is given to `failed`, which tells a person or puts it off. `work` leaves nothing behind
-    when it raises. Broken plumbing says nothing about an item and is raised (S-26).
+    when it raises, or may be repeated. Broken plumbing says nothing about an item and is raised (S-26).
     """
     if not items:
         return []

@@ -111,6 +111,7 @@ class Consumer:
                 back_off = min(2 * back_off, _BACK_OFF_S[1])
         finally:
             self._stopping.cancel()
+            self._stopping = None
             await self.close()
 
     async def run_once(self) -> int:

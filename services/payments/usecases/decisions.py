@@ -48,7 +48,7 @@ class _Written:
     causes: dict[str, list[str]] = field(default_factory=dict)
     events: list[outbox.OutgoingEvent] = field(default_factory=list)
     planned: list[operations.PlannedOperation] = field(default_factory=list)
-    found: list[tuple[Incident, int, str]] = field(default_factory=list)
+    found: list[tuple[Incident, outbox.OutgoingEvent]] = field(default_factory=list)
 
 
 async def apply(
@@ -82,11 +82,9 @@ async def decide(
     await payables.save(tx, changes, context.provider.name)
     waits = any(each.kind != domain.Kind.CREATE for each in written.planned)  # a create's caller sees it through
     await operations.plan(tx, written.planned, wakes=waits)
-    opened = {i.id for i in await open_incidents(tx, [incident for incident, _, _ in written.found])}
-    for incident, version, caused_by in written.found:
-        if incident.id in opened:
-            written.events.append(published.incident_raised(incident, version, caused_by, now))
-    await outbox.append(tx, written.events)
+    opened = {i.id for i in await open_incidents(tx, [incident for incident, _ in written.found])}
+    raised = [event for incident, event in written.found if incident.id in opened]
+    await outbox.append(tx, [*written.events, *raised])
     return decisions
 
 
@@ -107,7 +105,8 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     written.planned.extend(_planned(context, decision, step, plan, now) for plan in decision.operations)
     for seen in decision.incidents:
         incident = Incident(seen.kind, seen.subject, now, step.order_id, dict(seen.details))
-        written.found.append((incident, decision.payable.version, step.caused_by))
+        raised = published.incident_raised(incident, decision.payable.version, step.caused_by, now)
+        written.found.append((incident, raised))
     return decision
 
 

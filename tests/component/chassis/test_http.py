@@ -82,7 +82,7 @@ async def test_without_a_connection_nothing_was_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with client() as http:
-            for url in (f"http://127.0.0.1:{taken.getsockname()[1]}/", "http://"):
+            for url in (f"http://127.0.0.1:{taken.getsockname()[1]}/", "http://", "http://a..b/"):
                 with pytest.raises(NeverSent):
                     await http.request("POST", url)
 
@@ -114,6 +114,30 @@ async def test_an_answer_that_does_not_come_in_time_is_lost(sent: bytes) -> None
         assert len(server.arrived) == 1
 
 
+async def test_an_answer_without_end_is_given_up() -> None:
+    async def endless(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+
+    async with serving(endless) as server, client(timeout_s=30.0) as http:
+        with pytest.raises(AnswerLost, match="larger than 16 MiB"):
+            await http.request("GET", f"{server.url}/orders")
+
+
+async def test_who_waits_for_a_place_in_vain_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_: int, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("services.chassis.http.CONNECTIONS", 1)
+    async with serving(hang) as server, client(timeout_s=0.6) as http:
+        calls = [http.request("POST", f"{server.url}/{number}") for number in range(2)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends] == [AnswerLost, NeverSent]
+        assert server.arrived == ["POST /0 HTTP/1.1"]
+
+
 @pytest.mark.requirement("S-5")
 async def test_no_key_is_told_by_an_error() -> None:
     async def garbage(_: int, writer: asyncio.StreamWriter) -> None:
@@ -128,9 +152,14 @@ async def test_no_key_is_told_by_an_error() -> None:
     assert "buyer@example.com" not in repr(raised.value)
 
 
-async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("variable", "scheme"), [("http_proxy", "http://"), ("http_proxy", ""), ("all_proxy", "")])
+async def test_the_proxy_of_the_environment_is_asked(
+    variable: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serving(well) as proxy, client() as http:
-        monkeypatch.setenv("http_proxy", proxy.url)
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, proxy.url.replace("http://", scheme))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         await http.request("GET", "http://provider.invalid/orders")
         assert proxy.arrived == ["GET http://provider.invalid/orders HTTP/1.1"]
