@@ -28,7 +28,7 @@ class AnalyticsSettings(ProcessSettings):
     flush_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="most bytes in memory before they are written")
     flush_ms: int = by_profile(60_000, demo=5_000, test=100, description="longest time an event waits in memory", ge=1)
     quiet_ms: int = by_profile(
-        60_000, demo=700, description="what waits in memory is written once nothing came for so long", ge=1
+        60_000, demo=300, description="what waits in memory is written once nothing came for so long", ge=1
     )
     compact_ms: int = by_profile(
         600_000, demo=10_000, test=1_000, description="pause between looks for small files to join", ge=1
