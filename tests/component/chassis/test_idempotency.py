@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.requirement("S-5"), pytest.mark.requirement("R-2.13")]
 
 LEASE = timedelta(seconds=30)
 BODY = b"b" * 32
+WHOLE_TABLE_READS = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'idempotency_keys'"
 
 
 @pytest.fixture
@@ -258,3 +259,13 @@ async def test_the_hash_ignores_the_request_id_and_the_order_of_maps() -> None:
     assert hash_body(one) == hash_body(same) != hash_body(other)
     assert one.request_id == "1"
     assert len(hash_body(common_pb2.Money(amount_minor=1))) == 32
+
+
+@pytest.mark.requirement("F-57")
+async def test_moving_keys_reads_no_whole_table_however_small_it_looks(db: Database) -> None:
+    known = await claimed(db, *(request(f"r{number:04}") for number in range(500)))
+    steps = [Step(each.key, each.fence, each.phase, DONE, b"answer") for each in known[:64]]
+    async with db.transaction() as tx:
+        before = await tx.fetchval(WHOLE_TABLE_READS)
+        assert all(await advance(tx, steps))
+        assert await tx.fetchval(WHOLE_TABLE_READS) == before
