@@ -20,7 +20,7 @@ from services.orders.usecases.completing import Completer
 from services.orders.usecases.paying import Paying
 from services.orders.usecases.placing import Placed, Placing
 
-FLUSHES: Final = 2  # one decides while the other waits for inventory or for a commit
+FLUSHES: Final = 4  # one decides while others wait for inventory or for a commit
 _MS: Final = 1000
 
 
