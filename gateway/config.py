@@ -3,8 +3,6 @@
 Why: secrets of providers live here and in no other process, and production does not start without them (R-6.6).
 """
 
-from functools import cached_property
-
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -42,7 +40,7 @@ class GatewaySettings(ProcessSettings):
         bytes.fromhex(secret.get_secret_value())
         return secret
 
-    @cached_property
+    @property
     def stripe_secrets(self) -> list[str]:
         """The endpoint's secrets; without one every webhook is refused."""
         return [secret.strip() for secret in self.stripe_webhook_secret.get_secret_value().split(",") if secret.strip()]

@@ -26,7 +26,10 @@ log = get_logger(__name__)
 
 GROUP: Final = "onefold.analytics"
 _POLL_MS: Final = 2_000  # the first event, a stop and the next write end it
-_GATHER_S: Final = 0.2  # after events: the next ones come together, not one by one
+# After events: the next ones come together, not one by one. Less than aiokafka's `prefetch_backoff` of 100 ms: where
+# events lie untaken for longer, the next long poll leaves their partition out.
+_GATHER_S: Final = 0.05
+_FETCH_WAIT_MS: Final = 500  # what comes while files are written, and its partition is left out, waits no longer
 _BACK_OFF_S: Final = (0.1, 10.0)
 _TIMEOUT_S: Final = 30.0
 _STALL: Final = timedelta(seconds=60)
@@ -175,7 +178,7 @@ class Archiver:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_bytes=8 * 1024 * 1024,
-            fetch_max_wait_ms=_POLL_MS,  # an empty answer costs both sides CPU; the first event ends the wait
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
         )
         try:
             await asyncio.wait_for(kafka.start(), _TIMEOUT_S)

@@ -76,7 +76,8 @@ class EmailsJobs:
         ]
 
     async def close(self) -> None:
-        """Hang up; no job may be running."""
+        """Finish what is being written and hang up; no job may be running."""
+        await asyncio.gather(self._claims.close(), self._marks.close())
         await self._server.close()
 
     async def send(self) -> int:
@@ -141,7 +142,9 @@ class EmailsJobs:
             log.exception("mail_failed", event_id=mail.event_id, kind=mail.kind.value)
             await self._postpone(claimed, type(error).__name__)
         else:
-            if await self._marks.submit(claimed):
+            if await asyncio.shield(
+                self._marks.submit(claimed)
+            ):  # the server has the letter: a stop must not forget it
                 _mails.labels(mail.kind.value, "sent").inc()
                 log.info("mail_sent", event_id=mail.event_id, kind=mail.kind.value, subject=mail.subject)
 

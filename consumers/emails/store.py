@@ -28,15 +28,17 @@ ON CONFLICT (event_id) DO NOTHING
 # A mail whose sender died is due when its lease is over. Two processes skip each other's. Asked as min(), "the first of
 # its order" is a look-up in an index whatever the planner expects; as NOT EXISTS it was once a join of all with all.
 _CLAIM: Final = """
-UPDATE mails AS mail
-   SET state = 'SENDING', tries = tries + 1, fence = fence + 1, lease_until = clock_timestamp() + $2
- WHERE event_id IN (
-    SELECT event_id FROM mails AS due
+WITH free AS MATERIALIZED (
+    SELECT event_id AS free_id FROM mails AS due
      WHERE settled_at IS NULL
        AND CASE state WHEN 'PLANNED' THEN next_try_at <= $1 ELSE lease_until <= clock_timestamp() END
        AND position = (SELECT min(open.position) FROM mails AS open
                         WHERE open.subject = due.subject AND open.settled_at IS NULL)
-     ORDER BY position LIMIT $3 FOR UPDATE SKIP LOCKED)
+     ORDER BY position LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE mails
+   SET state = 'SENDING', tries = tries + 1, fence = fence + 1, lease_until = clock_timestamp() + $2
+  FROM free WHERE event_id = free_id
 RETURNING event_id::text, kind, subject, details::text, occurred_at, fence, tries
 """
 

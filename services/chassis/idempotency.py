@@ -249,7 +249,8 @@ WITH steps AS (
         AS s (caller, method, request_id, fence, from_phase, to_phase, answer)
 ), locked AS MATERIALIZED (
     SELECT s.caller, s.method, s.request_id
-      FROM (SELECT DISTINCT caller, method, request_id FROM steps ORDER BY caller, method, request_id) s
+      FROM (SELECT caller, method, request_id FROM steps GROUP BY caller, method, request_id
+             ORDER BY caller COLLATE "C", method COLLATE "C", request_id COLLATE "C") s
      CROSS JOIN LATERAL (
         SELECT FROM idempotency_keys k
          WHERE k.caller = s.caller AND k.method = s.method AND k.request_id = s.request_id

@@ -98,7 +98,7 @@ class JobRunner:
             for task in ends:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-            await self._release()
+            await self._release([job.name for job in self._jobs])  # what a renewal took meanwhile
 
     def ready(self) -> bool:
         """Whether it runs and no job has failed several times in a row."""
@@ -136,6 +136,8 @@ class JobRunner:
             if not await self._attempt(job) and not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), job.interval.total_seconds())
+        self._often.discard(job.name)  # nobody else's renewal takes it along any more
+        await self._release([job.name])
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -198,7 +200,8 @@ class JobRunner:
                 log.warning("job_lease_not_renewed", job=name, error=repr(error))
                 return
 
-    async def _release(self) -> None:
-        self._sure_until.clear()
+    async def _release(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._sure_until.pop(name, None)
         with contextlib.suppress(Exception):
-            await self._database.fetch(_RELEASE, [job.name for job in self._jobs], self._holder)
+            await self._database.fetch(_RELEASE, names, self._holder)

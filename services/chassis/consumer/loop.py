@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _POLL_MS: Final = 500
-_FETCH_WAIT_MS: Final = 1_000  # an empty answer costs both sides CPU; the first event ends the wait
+_FETCH_WAIT_MS: Final = 1_000  # an empty answer costs both sides CPU; an event of a partition asked for ends the wait
+_LOOK_S: Final = 0.05
 _PORTION: Final = 64  # records that are read ahead at once: what the database answers meanwhile waits for no more
 _COMMIT_EVERY_S: Final = 0.1  # while batches follow each other; what a crash repeats, the claims recognise
 _BACK_OFF_S: Final = (0.1, 10.0)
@@ -179,7 +180,11 @@ class Consumer:
                 reading.result()
 
     async def _read_ahead(self, kafka: "AIOKafkaConsumer", wanted: bool) -> None:
-        """What is here already, up to a batch; an error of Kafka's comes again with the next poll."""
+        """What is here and what comes, up to a batch; an error of Kafka's comes again with the next poll.
+
+        It looks again and again: where events lie untaken for 100 ms (aiokafka's `prefetch_backoff`), the next long
+        poll leaves their partition out, and what follows them waits until it ends.
+        """
         while wanted and (room := self._room):
             await asyncio.sleep(0)
             try:
@@ -188,9 +193,9 @@ class Consumer:
                 if not _is_kafka(error):
                     raise
                 return
-            if not found:
-                return
             self._take(found)
+            if not found:
+                await asyncio.sleep(_LOOK_S)
 
     @property
     def _room(self) -> int:

@@ -101,6 +101,30 @@ async def test_a_job_whose_lease_was_taken_over_is_stopped(db: Database) -> None
     assert stopped.is_set()
 
 
+async def test_a_job_that_has_ended_is_free_while_another_one_still_works(db: Database) -> None:
+    begun, goes_on, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> int:
+        begun.set()
+        await goes_on.wait()
+        return 0
+
+    async def quick() -> int:
+        return 1
+
+    often = timedelta(seconds=1)
+    stopping = JobRunner(db, [Job("slow", slow, often), Job("quick", nothing, often)], lease=SHORT * 100)
+    running = asyncio.create_task(stopping.run(stop))
+    await asyncio.wait_for(begun.wait(), 5)
+    stop.set()
+    rival = JobRunner(db, [])
+    await wait_until(lambda: rival.run_once(Job("quick", quick, often)))
+    assert await stopping._take("slow")  # what a renewal takes along
+    assert await rival.run_once(Job("quick", quick, often)) == 1
+    goes_on.set()
+    await running
+
+
 async def test_a_job_that_fails_is_tried_again_and_shows(db: Database) -> None:
     tries = 0
 

@@ -67,6 +67,15 @@ def test_intents(kind: str, row: dict[str, Any], state: AttemptState) -> None:
     assert fact.captured_minor == (1_000 if state is AttemptState.SUCCEEDED else 0)
 
 
+@pytest.mark.requirement("F-32")
+def test_half_of_a_surrogate_pair_is_read_and_can_be_stored() -> None:
+    body = event("payment_intent.payment_failed", intent(last_payment_error={"code": "x", "message": "cut \ud83d"}))
+    (fact,) = read_event(body).facts
+    assert isinstance(fact, AttemptSeen)
+    assert "cut ?" in repr(fact)
+    repr(fact).encode()
+
+
 @pytest.mark.requirement("R-1.8", "F-6")
 @pytest.mark.parametrize(
     ("kind", "fields", "state", "end"),

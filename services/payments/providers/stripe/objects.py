@@ -79,8 +79,8 @@ def moment(seconds: int) -> datetime:
 
 
 def text(value: object) -> str:
-    """A text without NUL, which PostgreSQL cannot keep (F-32)."""
-    return str(value).replace("\x00", "") if value is not None else ""
+    """A text without NUL and halves of surrogate pairs, which PostgreSQL cannot keep (F-32)."""
+    return str(value).replace("\x00", "").encode(errors="replace").decode() if value is not None else ""
 
 
 def identity(value: object) -> str:
