@@ -142,9 +142,8 @@ class EmailsJobs:
             log.exception("mail_failed", event_id=mail.event_id, kind=mail.kind.value)
             await self._postpone(claimed, type(error).__name__)
         else:
-            if await asyncio.shield(
-                self._marks.submit(claimed)
-            ):  # the server has the letter: a stop must not forget it
+            # The server has the letter: a stop must not forget it.
+            if await asyncio.shield(self._marks.submit(claimed)):
                 _mails.labels(mail.kind.value, "sent").inc()
                 log.info("mail_sent", event_id=mail.event_id, kind=mail.kind.value, subject=mail.subject)
 
