@@ -102,7 +102,7 @@ async def test_a_job_whose_lease_was_taken_over_is_stopped(db: Database) -> None
 
 
 async def test_a_job_that_has_ended_is_free_while_another_one_still_works(db: Database) -> None:
-    begun, goes_on, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    begun, ran, goes_on, stop = (asyncio.Event() for _ in range(4))
 
     async def slow() -> int:
         begun.set()
@@ -110,17 +110,19 @@ async def test_a_job_that_has_ended_is_free_while_another_one_still_works(db: Da
         return 0
 
     async def quick() -> int:
-        return 1
+        ran.set()
+        return 0
 
-    often = timedelta(seconds=1)
-    stopping = JobRunner(db, [Job("slow", slow, often), Job("quick", nothing, often)], lease=SHORT * 100)
+    second = timedelta(seconds=1)
+    stopping = JobRunner(db, [Job("slow", slow, second), Job("quick", quick, second)], lease=SHORT * 100)
     running = asyncio.create_task(stopping.run(stop))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(asyncio.gather(begun.wait(), ran.wait()), 5)
     stop.set()
-    rival = JobRunner(db, [])
-    await wait_until(lambda: rival.run_once(Job("quick", quick, often)))
-    assert await stopping._take("slow")  # what a renewal takes along
-    assert await rival.run_once(Job("quick", quick, often)) == 1
+    await wait_until(
+        lambda: db.fetchval("SELECT lease_until <= clock_timestamp() FROM job_leases WHERE name = 'quick'")
+    )
+    assert await stopping._take("slow")  # what its renewal does, which takes others along
+    assert await JobRunner(db, []).run_once(Job("quick", quick, second)) == 0
     goes_on.set()
     await running
 
