@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 # gRPC prepares every fork for a child that goes on with its threads. Ours calls exec at once, and a child that was born
 # between two of gRPC's calls has hung in those preparations for ever.
@@ -25,6 +25,21 @@ OUTPUT_LENGTH: Final = 4_000  # the end of what a failed command said
 
 class LocalStackError(Exception):
     """Something of the local stack could not start or stop; the text says what and where to look."""
+
+
+class Process(Protocol):
+    """What a Child needs of a `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit code, or None."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Nothing happens if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises subprocess.TimeoutExpired."""
 
 
 class Child:
@@ -41,13 +56,22 @@ class Child:
         user: str | None = None,
         group: int | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        inherits: Sequence[int] = (),
+        process: "Process | None" = None,
     ) -> None:
-        """Start `command`; its output is appended to `log`. `stop_signal` also tells it that its parent died."""
+        """Start `command`; its output is appended to `log`. `stop_signal` also tells it that its parent died.
+
+        `inherits`: file descriptors that it keeps. `process`: it runs already.
+        """
         self.name = name
         self.log = log
         self.command = [str(part) for part in command]
         self._stop_signal = stop_signal
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._process: Process
+        if process is not None:
+            self._process = process
+            return
         with log.open("ab") as output, _uninterrupted() as mask:
             self._process = subprocess.Popen(
                 self.command,
@@ -60,6 +84,7 @@ class Child:
                 group=group,
                 extra_groups=None if user is None else [],
                 start_new_session=True,
+                pass_fds=inherits,
                 preexec_fn=_dies_with_parent(stop_signal, mask),
             )
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
@@ -18,7 +19,7 @@ from typing import IO, Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from ops.local import databases, prepared, topics
+from ops.local import databases, nursery, prepared, topics
 from ops.local.blocking import blocking
 from ops.local.child import POLL_SECONDS, Child
 from ops.local.environment import Ports, Profile, Secrets, environment, keep, readiness
@@ -62,6 +63,7 @@ class Stack:
     commands: Mapping[str, Sequence[str]] = field(default_factory=procfile)
     processes: dict[str, Child] = field(default_factory=dict)
     _kept: IO[str] | None = field(default=None, repr=False)
+    _nursery: nursery.Nursery | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
@@ -88,10 +90,15 @@ class Stack:
         self._kept = keep(self.state, self.environment)
         self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
         early = [name for name in self.commands if name in NEED_NO_SERVER]
-        self.start_servers(beside=early)
-        for name in self.commands:
-            if name not in early:
-                self.start_process(name)
+        with ExitStack() as for_the_start:
+            if nursery.IS_POSSIBLE and len(self.commands) > 1:
+                log, folder = self.state / "logs" / "nursery.log", ROOT
+                self._nursery = for_the_start.enter_context(nursery.Nursery(log, self._variables({}), folder))
+                for_the_start.callback(setattr, self, "_nursery", None)
+            self.start_servers(beside=early)
+            for name in self.commands:
+                if name not in early:
+                    self.start_process(name)
         self.wait_ready(list(self.commands))
 
     def start_servers(self, beside: Sequence[str] = ()) -> None:
@@ -110,17 +117,19 @@ class Stack:
     def start_process(self, name: str, command: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> Child:
         """Start one process and do not wait: that of the Procfile, or any `command`; `extra` variables are its own."""
         command = command or self.commands[name]
-        not_ours = ("ONEFOLD_", "STRIPE_", "PRINTFUL_", "PYTHONDONTWRITEBYTECODE")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(not_ours)}
-        child = Child(
-            name,
-            [sys.executable, *command[1:]] if command[0] == "python" else command,
-            log=self.state / "logs" / f"{name}.log",
-            environment=inherited | self.environment | {"PYTHONUNBUFFERED": "1"} | dict(extra or {}),
-            folder=ROOT,
-        )
+        log, variables = self.state / "logs" / f"{name}.log", self._variables(extra or {})
+        if self._nursery is not None and command[:2] == ["python", "-m"]:
+            child = self._nursery.start(name, command[2:], log=log, environment=variables)
+        else:
+            program = sys.executable if command[0] == "python" else command[0]
+            child = Child(name, [program, *command[1:]], log=log, environment=variables, folder=ROOT)
         self.processes[name] = child
         return child
+
+    def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+        not_ours = ("ONEFOLD_", "STRIPE_", "PRINTFUL_", "PYTHONDONTWRITEBYTECODE")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(not_ours)}
+        return inherited | self.environment | {"PYTHONUNBUFFERED": "1", **extra}
 
     def wait_ready(self, names: Sequence[str], *, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each named process of the Procfile says that it is ready. Raises LocalStackError with its log."""

@@ -248,8 +248,7 @@ WITH steps AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bytea[])
         AS s (caller, method, request_id, fence, from_phase, to_phase, answer)
 ), locked AS MATERIALIZED (
-    SELECT s.caller, s.method, s.request_id
-      FROM (SELECT caller, method, request_id FROM steps GROUP BY caller, method, request_id
+    SELECT s.* FROM (SELECT caller, method, request_id FROM steps GROUP BY caller, method, request_id
              ORDER BY caller COLLATE "C", method COLLATE "C", request_id COLLATE "C") s
      CROSS JOIN LATERAL (
         SELECT FROM idempotency_keys k
