@@ -31,8 +31,8 @@ def cache_folder() -> Path:
 
 
 def temporary_folder(prefix: str, *, in_memory: bool) -> Path:
-    """A new folder that a server's account can walk to; `in_memory` where the machine has room, for what is thrown
-    away: PostgreSQL's three thousand files cost a second of CPU on a disk."""
+    """A new folder that a server's account can walk to; `in_memory` where the machine has room, for tests, which make
+    hundreds of databases of three hundred files each."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if in_memory and _has_room(MEMORY) else None))
     folder.chmod(0o755)
     return folder
