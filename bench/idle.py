@@ -25,11 +25,11 @@ SERVERS: Final = ("PostgreSQL", "Kafka")
 
 
 async def measure(world: World, plan: Plan) -> Result:
-    """The benchmark, on a stack of its own as `onefold up` starts it; unit: share of the allowance (1 is all of it)."""
+    """The benchmark, on a stack of its own whose processes share no memory; unit: share of the allowance (1 is all)."""
     with tempfile.TemporaryDirectory(prefix="onefold-idle-", dir=world.stack.state.parent) as folder:
         state = Path(folder)
         state.chmod(0o755)
-        stack = Stack(state, Ports.free(), profile="demo")
+        stack = Stack(state, Ports.free(), profile="demo", forks=False)
         with stack:
             await asyncio.sleep(SETTLE_S)
             rounds = [await _round(stack, plan.seconds) for _ in range(plan.rounds)]

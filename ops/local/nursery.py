@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 
 from ops.local.child import POLL_SECONDS, PR_SET_PDEATHSIG, Child, LocalStackError
 
+PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
 IS_POSSIBLE: Final = sys.platform == "linux"
 MESSAGE_BYTES: Final = 1 << 18
@@ -70,9 +71,10 @@ class Nursery:
 
     def start(self, name: str, program: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> Child:
         """Start `python -m PROGRAM...` with its output in `log`. Raises LocalStackError."""
-        wanted = {"program": program, "log": str(log), "environment": dict(environment), "folder": str(self._folder)}
+        wanted: dict[str, Any] = {"name": name, "program": program, "environment": dict(environment)}
+        wanted |= {"log": str(log), "folder": str(self._folder), "parent": os.getpid()}
         try:
-            self._connection.send(json.dumps(wanted | {"parent": os.getpid()}).encode())
+            self._connection.send(json.dumps(wanted).encode())
             pid = int(self._connection.recv(MESSAGE_BYTES) or 0)
         except OSError as error:
             raise LocalStackError(f"{name} could not be started: {error!r}\n{self._child.log_end()}") from error
@@ -146,7 +148,9 @@ def _become(wanted: Mapping[str, Any], connection: socket.socket) -> None:
     deadline = time.monotonic() + ADOPTION_SECONDS
     while os.getppid() != wanted["parent"] and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS / 20)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    system = ctypes.CDLL(None)
+    system.prctl(PR_SET_NAME, wanted["name"].encode(), 0, 0, 0)  # what `top` shows
+    system.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != wanted["parent"]:  # it has ended
         os._exit(1)
     connection.send(str(os.getpid()).encode())

@@ -48,7 +48,8 @@ def procfile(path: Path = PROCFILE) -> dict[str, list[str]]:
 @dataclass
 class Stack:
     """Files in `state`; `extra` variables beat its own, and of what is exported it obeys nothing. Nothing of a
-    `throwaway` is kept, so its processes need not come to an end in good order.
+    `throwaway` is kept, so its processes need not come to an end in good order. Without `forks` each process imports
+    for itself, as in production.
 
     Use it from the main thread: `with Stack(...) as stack`.
     """
@@ -59,6 +60,7 @@ class Stack:
     extra: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
     throwaway: bool = False
+    forks: bool = nursery.IS_POSSIBLE
     report: Callable[[str], None] = quietly
     commands: Mapping[str, Sequence[str]] = field(default_factory=procfile)
     processes: dict[str, Child] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Stack:
         self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
         early = [name for name in self.commands if name in NEED_NO_SERVER]
         with ExitStack() as for_the_start:
-            if nursery.IS_POSSIBLE and len(self.commands) > 1:
+            if self.forks and len(self.commands) > 1:
                 log, folder = self.state / "logs" / "nursery.log", ROOT
                 self._nursery = for_the_start.enter_context(nursery.Nursery(log, self._variables({}), folder))
                 for_the_start.callback(setattr, self, "_nursery", None)

@@ -61,6 +61,7 @@ def test_a_program_outlives_the_nursery_and_can_be_stopped_and_killed(folder: Pa
     with _nursery(folder) as nursery:
         stopped, killed = _started(nursery, folder, "waits"), _started(nursery, folder, "waits")
     assert (stopped.exit_code, killed.exit_code) == (None, None)
+    assert Path(f"/proc/{stopped.pid}/comm").read_text() == "p\n"
     assert stopped.stop() == -signal.SIGTERM
     assert killed.kill() == -signal.SIGKILL
 

@@ -106,3 +106,9 @@ def test_what_was_prepared_can_be_forgotten(home: Path) -> None:
     left.mkdir()
     prepared.forget()
     assert (_made(), left.exists()) == ([], False)
+
+
+async def test_a_loop_that_runs_already_is_no_obstacle(home: Path) -> None:
+    server = _laid_out(home)
+    assert server.is_initialised
+    server.purge()
