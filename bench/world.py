@@ -6,7 +6,6 @@ Why: every side uses the same servers with the same settings, and the processes 
 import asyncio
 import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import asyncpg
 import grpc.aio
 import psutil
 
+from ops.local import paths
 from ops.local.databases import database_of
 from ops.local.environment import Ports, variable
 from ops.local.ports import free_ports
@@ -122,8 +122,7 @@ class World:
 @contextmanager
 def world() -> Iterator[World]:
     """PostgreSQL (fsync on) and Kafka in a temporary folder, with a shop of SKUS items. From the main thread."""
-    folder = Path(tempfile.mkdtemp(prefix="onefold-bench-", dir=_place()))
-    folder.chmod(0o755)  # PostgreSQL may run as another user
+    folder = paths.temporary_folder("onefold-bench-", _place())
     stack = Stack(folder, Ports.free(), extra=SETTINGS, durable=True, commands={})
     try:
         stack.start_servers()
@@ -166,6 +165,6 @@ async def _is_open(host: str, port: int) -> bool:
     return True
 
 
-def _place() -> str | None:
+def _place() -> Path | None:
     """A folder on a disk: fsync into memory would measure nothing."""
-    return "/var/tmp" if sys.platform == "linux" else None
+    return Path("/var/tmp") if sys.platform == "linux" else None

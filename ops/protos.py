@@ -5,7 +5,6 @@ Why: generated code is not committed, so every machine must be able to make it, 
 
 import argparse
 import compileall
-import fcntl
 import hashlib
 import shutil
 import sys
@@ -13,6 +12,8 @@ import tempfile
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+
+from ops.local.paths import exclusively
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
@@ -25,9 +26,7 @@ VALIDATE = "buf/validate/validate.proto"
 
 def generate(source: Path = PROTOS, target: Path = GEN) -> bool:
     """Make `target` from `source` unless it is up to date; True when it was made. Processes take turns."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusively(target.parent / f".{target.name}.lock"):
         wanted = _digest(source)
         stamp = target / STAMP
         if stamp.is_file() and stamp.read_text() == wanted:

@@ -20,6 +20,7 @@ from consumers.analytics.config import AnalyticsSettings
 from consumers.analytics.events import TOPICS
 from consumers.analytics.rows import Row, row_of
 from services.chassis.clock import Clock
+from services.chassis.stopping import pause, unless_stopped
 from services.chassis.telemetry import counter, gauge, get_logger
 
 log = get_logger(__name__)
@@ -70,11 +71,11 @@ class Archiver:
                         came = await self.run_once()
                         back_off = _BACK_OFF_S[0]
                         if 0 < came < _AT_ONCE:
-                            await self._pause(_GATHER_S)
+                            await pause(stop, _GATHER_S)
                     except (KafkaError, OSError) as error:
                         log.warning("archiver_retries", error=repr(error), pause_s=back_off)
                         await self.close()
-                        await self._pause(back_off)
+                        await pause(stop, back_off)
                         back_off = min(2 * back_off, _BACK_OFF_S[1])
                 await self._flush_at_last()
             finally:
@@ -144,19 +145,8 @@ class Archiver:
         if self._pending:
             wait = max(timedelta(), min(wait, self._write_at() - self._clock.now()))
         timeout_ms = int(wait / timedelta(milliseconds=1))
-        polling = asyncio.create_task(kafka.getmany(timeout_ms=timeout_ms, max_records=_AT_ONCE))
-        stopping = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return polling.result() if polling.done() else {}  # what it would have brought comes at the next start
-        finally:
-            for task in (polling, stopping):
-                task.cancel()
-            await asyncio.gather(polling, stopping, return_exceptions=True)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+        polling = kafka.getmany(timeout_ms=timeout_ms, max_records=_AT_ONCE)
+        return await unless_stopped(self._stop, polling) or {}  # what it would have brought comes at the next start
 
     def _write_at(self) -> datetime:
         """When what waits in memory is written: it is old enough, or nothing seems to follow."""

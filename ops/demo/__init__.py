@@ -42,7 +42,7 @@ def demo(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    state = paths.temporary_folder("onefold-demo-", in_memory=False)
+    state = paths.temporary_folder("onefold-demo-")
     began, fine, interrupted = time.monotonic(), False, False
     signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
     stack = Stack(state, at=Ports.free(), extra=SHORTER, throwaway=not keep, report=console.print)

@@ -119,6 +119,13 @@ async def migrate(owner_dsn: str, folder: Path | None) -> None:
                 await _remember(owner_dsn, name, path)
 
 
+def digest(*services: str) -> str:
+    """SHA-256 of all migrations that make the databases of these services, the chassis' included."""
+    folders = [CHASSIS_MIGRATIONS, *(MIGRATIONS.get(service, CHASSIS_MIGRATIONS) for service in services)]
+    files = [path for folder in folders for path in sorted(folder.glob("*.sql"))]
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
 async def prepare(dsn: str, services: Mapping[str, Path], passwords: Mapping[str, str]) -> dict[str, Access]:
     """Create and migrate the databases of several services, given with their migrations' folders."""
 

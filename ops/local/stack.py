@@ -8,9 +8,9 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
@@ -92,11 +92,7 @@ class Stack:
         self._kept = keep(self.state, self.environment)
         self.report(f"starting PostgreSQL, Kafka and {len(self.commands)} processes")
         early = [name for name in self.commands if name in NEED_NO_SERVER]
-        with ExitStack() as for_the_start:
-            if self.forks and len(self.commands) > 1:
-                log, folder = self.state / "logs" / "nursery.log", ROOT
-                self._nursery = for_the_start.enter_context(nursery.Nursery(log, self._variables({}), folder))
-                for_the_start.callback(setattr, self, "_nursery", None)
+        with self._forking():
             self.start_servers(beside=early)
             for name in self.commands:
                 if name not in early:
@@ -127,6 +123,19 @@ class Stack:
             child = Child(name, [program, *command[1:]], log=log, environment=variables, folder=ROOT)
         self.processes[name] = child
         return child
+
+    @contextmanager
+    def _forking(self) -> Iterator[None]:
+        """Processes that are started meanwhile come from a nursery, where there is one."""
+        if not self.forks or len(self.commands) < 2:
+            yield
+            return
+        log = self.state / "logs" / "nursery.log"
+        with nursery.Nursery(log, self._variables({}), ROOT) as self._nursery:
+            try:
+                yield
+            finally:
+                self._nursery = None
 
     def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         not_ours = ("ONEFOLD_", "STRIPE_", "PRINTFUL_", "PYTHONDONTWRITEBYTECODE")

@@ -22,6 +22,7 @@ from services.chassis.grpc_client import channel
 from services.chassis.grpc_server import Server
 from services.chassis.inbox import IncomingEvent, Outcome, claim, record
 from services.chassis.outbox import outgoing
+from services.chassis.process import Component
 
 CALLER = "demo"
 TOKEN = "token-of-the-tests"
@@ -59,6 +60,18 @@ async def serving(
             yield opened
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def running(component: Component, *, within: float = 10.0) -> AsyncIterator[asyncio.Task[None]]:
+    """A component that runs meanwhile; it must come to an end `within` so many seconds after it was told to stop."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(component.run(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, within)
 
 
 async def wait_until(condition: Callable[[], Any | Awaitable[Any]], *, within: float = 5.0) -> Any:

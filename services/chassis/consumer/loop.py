@@ -14,6 +14,7 @@ from services.chassis.consumer import parking
 from services.chassis.consumer.apply import Applier, Handler, TooManyParked
 from services.chassis.consumer.records import Batch
 from services.chassis.db import Database, is_broken_plumbing
+from services.chassis.stopping import pause, unless_stopped
 from services.chassis.telemetry import gauge, get_logger
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Consumer:
         self._committing: asyncio.Task[None] | None = None
         self._commit_at = 0.0
         self._halted = False
-        self._stopping: asyncio.Task[bool] | None = None
+        self._stop = asyncio.Event()
         self._stall_after_s = stall_after_s
         self._watched_at = 0.0
         self._behind: dict[Any, int] = {}
@@ -87,7 +88,7 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`. Broken plumbing is waited out; too many parked keys halt it for a person."""
         back_off = _BACK_OFF_S[0]
-        self._stopping = asyncio.create_task(stop.wait())
+        self._stop = stop
         try:
             while not stop.is_set():
                 try:
@@ -108,11 +109,10 @@ class Consumer:
                         error=repr(error),
                         pause_s=back_off,
                     )
-                await _pause(stop, back_off)
+                await pause(stop, back_off)
                 back_off = min(2 * back_off, _BACK_OFF_S[1])
         finally:
-            self._stopping.cancel()
-            self._stopping = None
+            self._stop = asyncio.Event()
             await self.close()
 
     async def run_once(self) -> int:
@@ -154,13 +154,7 @@ class Consumer:
 
     async def _wait(self, kafka: "AIOKafkaConsumer") -> Mapping[Any, Any]:
         """What comes within a poll; nothing once this process is to stop. What is given up was never applied."""
-        reading = asyncio.create_task(kafka.getmany(timeout_ms=_POLL_MS, max_records=self._room))
-        try:
-            await asyncio.wait({reading, self._stopping or reading}, return_when=asyncio.FIRST_COMPLETED)
-            return reading.result() if reading.done() else {}
-        finally:
-            reading.cancel()
-            await asyncio.wait({reading})
+        return await unless_stopped(self._stop, kafka.getmany(timeout_ms=_POLL_MS, max_records=self._room)) or {}
 
     async def _apply(self, kafka: "AIOKafkaConsumer", batch: Batch, reads_ahead: bool) -> None:
         """Apply, and while the database works read what comes next; if it fails, all of it comes again."""
@@ -285,8 +279,3 @@ def _is_kafka(error: Exception) -> bool:
     from aiokafka.errors import KafkaError
 
     return isinstance(error, KafkaError)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

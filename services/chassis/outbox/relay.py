@@ -16,6 +16,7 @@ import asyncpg
 from services.chassis.config import ServiceSettings
 from services.chassis.db import session_settings
 from services.chassis.outbox.events import CHANNEL
+from services.chassis.stopping import pause
 from services.chassis.telemetry import counter, gauge, get_logger
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop`; after any error everything is dropped and begun anew from the lowest position."""
         stopping = asyncio.create_task(self._wake_at(stop))
-        back_off, pause, longest = _BACK_OFF_S[0], _SOON_S, self._settings.relay_poll_ms / 1000
+        back_off, interval, longest = _BACK_OFF_S[0], _SOON_S, self._settings.relay_poll_ms / 1000
         try:
             while not stop.is_set():
                 self._woken.clear()
@@ -112,20 +113,20 @@ class Relay:
                         error=repr(error),
                         pause_s=back_off,
                     )
-                    await self._pause(stop, back_off)
+                    await pause(stop, back_off)
                     back_off = min(2 * back_off, _BACK_OFF_S[1])
                     self._rows = max(1, self._rows // _FEWER)
                     continue
                 back_off = _BACK_OFF_S[0]
                 self._rows = min(_ROWS, 2 * self._rows)
                 if relayed:
-                    pause = _SOON_S
+                    interval = _SOON_S
                 if not self._leads:
-                    await self._pause(stop, _NEXT_LEADER_S)
-                elif await self._wait(pause):
-                    pause = _SOON_S
+                    await pause(stop, _NEXT_LEADER_S)
+                elif await self._wait(interval):
+                    interval = _SOON_S
                 else:
-                    pause = min(_LATER * pause, longest)
+                    interval = min(_LATER * interval, longest)
         finally:
             stopping.cancel()
             await self.close()
@@ -258,10 +259,6 @@ class Relay:
         except TimeoutError:
             return False
         return True
-
-    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -38,7 +38,7 @@ class Step:
     cause: domain.Input
     caused_by: str = ""
     create: Mapping[str, Any] | None = None
-    traceparent: str = ""
+    traceparent: str = field(default_factory=current_traceparent)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ async def decide(
     written = _Written(dict(before))
     decisions = []
     for step in steps:
-        with traced(step.traceparent or current_traceparent()):
+        with traced(step.traceparent):
             decision = _decide(context, step, written, now)
             if decision is not None and decision.withdraw:
                 await _withdraw(tx, context, step, written, now)

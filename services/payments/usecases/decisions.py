@@ -27,7 +27,7 @@ class Step:
     cause: domain.Input
     caused_by: str = ""
     checkout: Checkout | None = None
-    traceparent: str = ""
+    traceparent: str = field(default_factory=current_traceparent)
     asked: datetime | None = None  # the payable's `look_at` when the provider was asked: that question is answered
 
 
@@ -73,7 +73,7 @@ async def decide(
     written = _Written(dict(before))
     decisions = []
     for step in steps:
-        with traced(step.traceparent or current_traceparent()):
+        with traced(step.traceparent):
             decisions.append(_decide(context, step, written, now))
     changes = [
         payables.Change(payable, written.after[order_id], written.causes.get(order_id, ()))

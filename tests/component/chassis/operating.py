@@ -25,7 +25,6 @@ HTTP_TIMEOUT = timedelta(seconds=5)
 ORDER = "0190aaaa-0000-7000-8000-000000000001"
 PARAMETERS = {"amount": 1050, "currency": "gbp", "metadata": {"order_id": ORDER}}
 CREATE = PlannedOperation("create", ORDER, 1, "stripe", encode_parameters(PARAMETERS), NOW)
-
 LOCKED = "SELECT pg_advisory_xact_lock(1)"
 Script = Callable[[Operation], Any]
 
@@ -44,6 +43,16 @@ class Provider:
         self.locked: set[str] = set()  # subjects whose effect waits for LOCKED
         self.groups: list[list[str]] = []  # ids that were settled together
         self.plans_next = False
+
+    def answers_together(self, count: int) -> None:
+        """The next `count` calls are answered at one moment."""
+        meeting = asyncio.Barrier(count)
+
+        async def meet(operation: Operation) -> dict[str, Any]:
+            await meeting.wait()
+            return self.execute(operation)
+
+        self.script += [meet] * count
 
     async def send(self, operation: Operation) -> dict[str, Any]:
         self.sent.append(operation)
@@ -85,6 +94,11 @@ def runner(db: Database, clock: ManualClock, provider: Provider, **options: Any)
     return OperationRunner(
         db, http_timeout=options.pop("http_timeout", HTTP_TIMEOUT), clock=clock, calls={"create": provider}, **options
     )
+
+
+def some(count: int) -> list[PlannedOperation]:
+    """Operations of as many subjects."""
+    return [PlannedOperation("create", f"{ORDER[:-1]}{n}", 1, "stripe", b"{}", NOW) for n in range(count)]
 
 
 async def planned(db: Database, operation: PlannedOperation = CREATE) -> str:

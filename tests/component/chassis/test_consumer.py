@@ -1,18 +1,17 @@
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from ops.local.databases import Access
 from services.chassis.clock import ManualClock
 from services.chassis.config import ServiceSettings
 from services.chassis.consumer import Consumer, Handler, Stalled, list_parked, loop
 from services.chassis.db import Database, Transaction
 from services.chassis.inbox import IncomingEvent, Outcome
 from services.chassis.outbox import OutgoingEvent, Relay, append
-from services.chassis.testing import settings_for, wait_until
+from services.chassis.testing import running, wait_until
 from tests.component.chassis.messaging import CONSUMER, TOPIC, apply, effects, inbox_rows, sent
 
 pytestmark = pytest.mark.requirement("R-5.1")
@@ -21,15 +20,8 @@ GROUP = "onefold.reader"
 
 
 @pytest.fixture
-def settings(access: Access, kafka_bootstrap: str, topic_prefix: str) -> ServiceSettings:
-    return settings_for(ServiceSettings, access.serving, kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
-
-
-@pytest.fixture
-async def relay(settings: ServiceSettings) -> AsyncIterator[Relay]:
-    made = Relay(settings, TOPIC)
-    yield made
-    await made.close()
+def settings(on_kafka: ServiceSettings) -> ServiceSettings:
+    return on_kafka
 
 
 def consumer(
@@ -139,13 +131,8 @@ async def test_after_broken_plumbing_the_same_records_come_again(
     events = [sent("order-1") for _ in range(5)]
     await publish(db, relay, *events)
     reader = consumer(db, settings, clock, handler)
-    stop = asyncio.Event()
-    running = asyncio.create_task(reader.run(stop))
-    try:
+    async with running(reader):
         await wait_until(lambda: db.fetchval("SELECT count(*) = 5 FROM effects"), within=15)
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
     assert await effects(db) == [event.id for event in events]
     assert await list_parked(db) == []
     assert not reader.ready()
@@ -161,16 +148,11 @@ async def test_too_many_parked_keys_halt_it_without_ending_the_process(
     await publish(db, relay, *(sent(f"order-{number}") for number in range(10)))
     few = settings.model_copy(update={"parked_keys_per_minute_max": 3})
     reader = consumer(db, few, clock, handler)
-    stop = asyncio.Event()
-    running = asyncio.create_task(reader.run(stop))
-    try:
+    async with running(reader) as task:
         await wait_until(reader.ready, within=15)
         await wait_until(lambda: not reader.ready(), within=15)
-        assert not running.done()
+        assert not task.done()
         assert len(await list_parked(db)) == 3
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
     assert await committed(settings) < 10
 
 
@@ -209,16 +191,16 @@ async def test_a_rebalance_loses_and_repeats_nothing(
     readers = [consumer(db, small, clock) for _ in range(2)]
     events = [sent(f"order-{number % 40}") for number in range(400)]
     await publish(db, relay, *events[:200])
-    running = [asyncio.create_task(readers[0].run(stop))]
+    tasks = [asyncio.create_task(readers[0].run(stop))]
     try:
         await wait_until(lambda: db.fetchval("SELECT count(*) >= 50 FROM effects"), within=15)
-        running.append(asyncio.create_task(readers[1].run(stop)))
+        tasks.append(asyncio.create_task(readers[1].run(stop)))
         await publish(db, relay, *events[200:])
         await wait_until(lambda: db.fetchval("SELECT count(*) >= 400 FROM effects"), within=20)
         await wait_until(readers[1].ready, within=15)
     finally:
         stop.set()
-        await asyncio.gather(*running)
+        await asyncio.gather(*tasks)
     assert len(await inbox_rows(db)) == 400
     for key in {event.key for event in events}:
         assert await effects(db, key) == [event.id for event in events if event.key == key]
@@ -241,13 +223,8 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_comes_again(
     events = [sent(f"order-{number % 40}") for number in range(400)]
     await publish(db, relay, *events)
     reader = consumer(db, settings.model_copy(update={"consumer_batch_max": 10}), clock, handler)
-    stop = asyncio.Event()
-    running = asyncio.create_task(reader.run(stop))
-    try:
+    async with running(reader, within=20):
         await wait_until(lambda: db.fetchval("SELECT count(*) >= 400 FROM effects"), within=20)
-    finally:
-        stop.set()
-        await running
     assert failures
     for key in {event.key for event in events}:
         assert await effects(db, key) == [event.id for event in events if event.key == key]
@@ -259,13 +236,8 @@ async def test_a_stop_waits_for_no_poll(
 ) -> None:
     monkeypatch.setattr(loop, "_POLL_MS", 60_000)
     await publish(db, relay, sent("order-1"))
-    reader, stop = consumer(db, settings, clock), asyncio.Event()
-    running = asyncio.create_task(reader.run(stop))
-    try:
+    async with running(consumer(db, settings, clock), within=20):
         await wait_until(lambda: db.fetchval("SELECT count(*) = 1 FROM effects"), within=15)
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 20)
     assert await committed(settings) == 1
 
 

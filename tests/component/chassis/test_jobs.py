@@ -1,6 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -9,7 +8,7 @@ from services.chassis import jobs as jobs_module
 from services.chassis.db import Database
 from services.chassis.jobs import CHANNEL, Job, JobRunner, wake
 from services.chassis.telemetry import current_traceparent
-from services.chassis.testing import wait_until
+from services.chassis.testing import running, wait_until
 
 pytestmark = pytest.mark.requirement("S-16")
 
@@ -18,17 +17,6 @@ SHORT = timedelta(milliseconds=300)
 
 def job(run_once: Callable[[], Awaitable[int]], interval: timedelta = timedelta(hours=1)) -> Job:
     return Job("expiry", run_once, interval)
-
-
-@asynccontextmanager
-async def running(runner: JobRunner) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(runner.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 5)
 
 
 async def nothing() -> int:
@@ -44,7 +32,7 @@ async def test_a_job_runs_at_once_again_while_there_is_work_and_then_after_its_i
 
     runner = JobRunner(db, [job(work)])
     assert not runner.ready()
-    async with running(runner):
+    async with running(runner, within=5):
         await wait_until(lambda: len(left) == 1)
         assert runner.ready()
     assert left == [0]
@@ -56,11 +44,11 @@ async def test_one_process_has_the_lease_and_gives_it_back_at_its_end(db: Databa
     assert await two.run_once(job(nothing)) is None
     assert await one.run_once(job(nothing)) == 0
     assert await db.fetchval("SELECT fence FROM job_leases") == 1
-    async with running(JobRunner(db, [job(nothing)])):
+    async with running(JobRunner(db, [job(nothing)]), within=5):
         assert await two.run_once(job(nothing)) is None
     await db.fetch("UPDATE job_leases SET lease_until = clock_timestamp() - interval '1 ms'")
     holder = JobRunner(db, [job(nothing)])
-    async with running(holder):
+    async with running(holder, within=5):
         await wait_until(lambda: db.fetchval("SELECT fence = 2 AND lease_until > clock_timestamp() FROM job_leases"))
     assert await two.run_once(job(nothing)) == 0
     assert await db.fetchval("SELECT fence FROM job_leases") == 3
@@ -115,7 +103,7 @@ async def test_a_job_that_has_ended_is_free_while_another_one_still_works(db: Da
 
     second = timedelta(seconds=1)
     stopping = JobRunner(db, [Job("slow", slow, second), Job("quick", quick, second)], lease=SHORT * 100)
-    running = asyncio.create_task(stopping.run(stop))
+    task = asyncio.create_task(stopping.run(stop))
     await asyncio.wait_for(asyncio.gather(begun.wait(), ran.wait()), 5)
     stop.set()
     await wait_until(
@@ -124,7 +112,7 @@ async def test_a_job_that_has_ended_is_free_while_another_one_still_works(db: Da
     assert await stopping._take("slow")  # what its renewal does, which takes others along
     assert await JobRunner(db, []).run_once(Job("quick", quick, second)) == 0
     goes_on.set()
-    await running
+    await task
 
 
 async def test_a_job_that_fails_is_tried_again_and_shows(db: Database) -> None:
@@ -140,7 +128,7 @@ async def test_a_job_that_fails_is_tried_again_and_shows(db: Database) -> None:
 
     go_on = asyncio.Event()
     runner = JobRunner(db, [job(broken, timedelta(milliseconds=1)), Job("other", nothing, timedelta(milliseconds=1))])
-    async with running(runner):
+    async with running(runner, within=5):
         await wait_until(lambda: tries == 6)
         assert not runner.ready()
         go_on.set()
@@ -156,7 +144,7 @@ async def test_a_job_that_is_cancelled_from_inside_is_run_again(db: Database) ->
             raise asyncio.CancelledError
         return 0
 
-    async with running(JobRunner(db, [job(work, timedelta(milliseconds=10))])):
+    async with running(JobRunner(db, [job(work, timedelta(milliseconds=10))]), within=5):
         await wait_until(lambda: len(runs) > 1)
 
 
@@ -172,7 +160,7 @@ async def test_a_job_is_woken_when_what_it_waits_for_has_committed(db: Database)
 
     hour = timedelta(hours=1)
     jobs = [Job("send", counted("send"), hour, woken_by="mails"), Job("purge", counted("purge"), hour)]
-    async with running(JobRunner(db, jobs)):
+    async with running(JobRunner(db, jobs), within=5):
         # at the start, and once more when it can hear: what was said between the two would be lost
         await wait_until(lambda: runs.count("send") == 2)
         async with db.transaction() as tx:
@@ -191,7 +179,7 @@ async def test_a_listener_that_lost_its_session_listens_again(db: Database, monk
         return 0
 
     listener = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1 AND datname = current_database()"
-    async with running(JobRunner(db, [Job("send", work, timedelta(hours=1), woken_by="mails")])):
+    async with running(JobRunner(db, [Job("send", work, timedelta(hours=1), woken_by="mails")]), within=5):
         await wait_until(lambda: len(runs) == 2)
         lost = await db.fetchval(listener, f"%-{CHANNEL}")
         assert await db.fetchval("SELECT pg_terminate_backend($1)", lost)

@@ -32,6 +32,7 @@ from tests.component.chassis.operating import (
     planned,
     read,
     runner,
+    some,
 )
 
 pytestmark = [pytest.mark.requirement("S-15"), pytest.mark.requirement("R-1.4")]
@@ -249,23 +250,12 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert [back_off.pause(tries).total_seconds() for tries in (0, 1, 2, 3, 4, 5, 99)] == [1, 1, 2, 4, 8, 10, 10]
 
 
-def _some(count: int) -> list[PlannedOperation]:
-    """Operations of as many subjects."""
-    return [PlannedOperation("create", f"{ORDER[:-1]}{n}", 1, "stripe", b"{}", NOW) for n in range(count)]
-
-
 @pytest.mark.requirement("R-5.6")
 async def test_what_ends_together_is_settled_together_and_poison_hurts_nobody_else(
     db: Database, clock: ManualClock
 ) -> None:
-    provider, together = Provider(), asyncio.Barrier(4)
-
-    async def meet(operation: Operation) -> dict[str, Any]:
-        await together.wait()
-        return provider.execute(operation)
-
-    provider.script += [meet] * 4
-    operations = _some(4)
+    provider, operations = Provider(), some(4)
+    provider.answers_together(4)
     for operation in operations:
         await planned(db, operation)
     bad = operations[1]
@@ -281,13 +271,8 @@ async def test_what_ends_together_is_settled_together_and_poison_hurts_nobody_el
 
 
 async def test_answers_about_one_subject_are_settled_one_after_the_other(db: Database, clock: ManualClock) -> None:
-    provider, together = Provider(), asyncio.Barrier(3)
-
-    async def meet(operation: Operation) -> dict[str, Any]:
-        await together.wait()
-        return provider.execute(operation)
-
-    provider.script += [meet] * 3
+    provider = Provider()
+    provider.answers_together(3)
     for number in (1, 2, 3):
         await planned(db, PlannedOperation("create", ORDER, number, "stripe", b"{}", NOW))
     assert await runner(db, clock, provider).run_once() == 3

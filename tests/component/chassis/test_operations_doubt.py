@@ -31,6 +31,7 @@ from tests.component.chassis.operating import (
     planned,
     read,
     runner,
+    some,
 )
 
 pytestmark = [pytest.mark.requirement("S-15"), pytest.mark.requirement("R-1.4")]
@@ -202,14 +203,8 @@ async def test_a_sender_that_stood_still_does_not_send(
 async def test_an_outcome_that_waits_for_a_lock_holds_up_no_other(
     db: Database, clock: ManualClock, settings: ServiceSettings
 ) -> None:
-    provider, together = Provider(), asyncio.Barrier(4)
-
-    async def meet(operation: Operation) -> dict[str, Any]:
-        await together.wait()
-        return provider.execute(operation)
-
-    provider.script += [meet] * 4
-    operations = [PlannedOperation("create", f"{ORDER[:-1]}{number}", 1, "stripe", b"{}", NOW) for number in range(4)]
+    provider, operations = Provider(), some(4)
+    provider.answers_together(4)
     for operation in operations:
         await planned(db, operation)
     provider.locked = {operations[1].subject}

@@ -23,7 +23,7 @@ LATE_WRITER = "ALTER SYSTEM SET wal_writer_delay = '10s'"
 @pytest.fixture
 async def server() -> AsyncIterator[Postgres]:
     """A server of its own with fsync on; it may be killed."""
-    folder = paths.temporary_folder("onefold-test-", in_memory=False)
+    folder = paths.temporary_folder("onefold-test-")
     made = Postgres(Path(folder) / "postgres", ports.free_port()).start()
     connection = await asyncpg.connect(made.dsn())
     await connection.execute(LATE_WRITER)

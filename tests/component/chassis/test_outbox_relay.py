@@ -8,13 +8,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from prometheus_client import REGISTRY
 
-from ops.local.databases import Access
 from services.chassis.config import ServiceSettings
 from services.chassis.db import Database, is_broken_plumbing
 from services.chassis.outbox import OutgoingEvent, Relay, append
 from services.chassis.outbox.publisher import Publisher
 from services.chassis.telemetry import new_traceparent, traced
-from services.chassis.testing import settings_for, wait_until
+from services.chassis.testing import wait_until
 from tests.component.chassis.messaging import TOPIC, sent
 from tests.component.chassis.relaying import Link, append_now, by_key, first_seen, published, unsent
 
@@ -28,8 +27,8 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 
 @pytest.fixture
-def settings(access: Access, kafka_bootstrap: str, topic_prefix: str) -> ServiceSettings:
-    return settings_for(ServiceSettings, access.serving, kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
+def settings(on_kafka: ServiceSettings) -> ServiceSettings:
+    return on_kafka
 
 
 @pytest.mark.requirement("R-5.3")

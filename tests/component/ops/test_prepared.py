@@ -27,7 +27,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    folder = paths.temporary_folder("onefold-test-", in_memory=True)
+    folder = paths.temporary_folder("onefold-test-", paths.in_memory())
     yield folder
     paths.purge(folder)
     folder.rmdir()

@@ -116,14 +116,14 @@ def test_what_is_thrown_away_goes_to_memory_where_there_is_room(
 ) -> None:
     monkeypatch.setattr(paths, "MEMORY", tmp_path / "memory")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path  # no such place here
+    assert paths.temporary_folder("x-", paths.in_memory()).parent == tmp_path  # no such place here
     (tmp_path / "memory").mkdir()
-    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path / "memory"
-    assert paths.temporary_folder("x-", in_memory=False).parent == tmp_path
+    assert paths.temporary_folder("x-", paths.in_memory()).parent == tmp_path / "memory"
+    assert paths.temporary_folder("x-").parent == tmp_path
     monkeypatch.setattr(os, "ST_NOEXEC", -1)  # any flag
-    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path
+    assert paths.temporary_folder("x-", paths.in_memory()).parent == tmp_path
     monkeypatch.undo()
     monkeypatch.setattr(paths, "MEMORY", tmp_path / "memory")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(paths, "ROOM_IN_MEMORY", 1 << 60)
-    assert paths.temporary_folder("x-", in_memory=True).parent == tmp_path
+    assert paths.temporary_folder("x-", paths.in_memory()).parent == tmp_path
