@@ -7,6 +7,7 @@ does, and refuses nothing to root but runs the server as `nobody` (F-33, F-49).
 import os
 import pwd
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from ops.local.child import Child, LocalStackError, completed
 
 SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 30.0
+WORKERS_SECONDS: Final = 10.0
 SETTINGS: Final = {
     "max_connections": "300",
     "shared_buffers": "128MB",
@@ -49,6 +51,7 @@ class Postgres:
     log: Path | None = None
     setting: str = "ONEFOLD_POSTGRES_PORT"
     _child: Child | None = field(default=None, repr=False)
+    _held: int = field(default=-1, repr=False)
 
     @property
     def place(self) -> Path:
@@ -79,6 +82,7 @@ class Postgres:
         if not self.is_initialised:
             _initialise(place, binaries, account)
         options = SETTINGS | ({} if self.durable else NOT_DURABLE)
+        self._held, held = os.pipe()
         self._child = Child(
             "PostgreSQL",
             [
@@ -94,7 +98,9 @@ class Postgres:
             user=account.pw_name if account else None,
             group=account.pw_gid if account else None,
             stop_signal=signal.SIGINT,  # "fast": ends sessions, waits for no client
+            inherits=(held,),
         )
+        os.close(held)
         self._child.wait_until(self._accepts, timeout_seconds=START_SECONDS)
         return self
 
@@ -102,7 +108,7 @@ class Postgres:
         """Stop fast and cleanly; nothing happens when it does not run."""
         if self._child is not None:
             self._child.stop(timeout_seconds=20)
-            self._child = None
+            self._forget()
 
     def restart(self) -> None:
         """Stop and start again on the same port and data: connections break, data stays."""
@@ -110,15 +116,23 @@ class Postgres:
         self.start()
 
     def kill(self) -> None:
-        """Crash it: SIGKILL to the server and its workers. `start` recovers from the log of writes."""
+        """Crash it by SIGKILL; its workers end when they notice. `start` recovers from the log of writes."""
         self._running().kill()
-        self._child = None
+        # A worker has a session of its own and outlives the server by moments, in which no other server may start. All
+        # of them hold an end of this pipe: it can be read (and says nothing) once the last one has gone.
+        if not select.select([self._held], [], [], WORKERS_SECONDS)[0]:
+            raise LocalStackError(f"a worker of PostgreSQL did not end within {WORKERS_SECONDS:g} s of its server")
+        self._forget()
 
     def purge(self) -> None:
         """Stop it and remove its data."""
         self.stop()
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def _forget(self) -> None:
+        os.close(self._held)
+        self._child = None
 
     def _running(self) -> Child:
         if self._child is None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
     ports = {variable(name): str(port) for name, port in asdict(Ports.free()).items()}
     others = {name: value for name, value in os.environ.items() if not name.startswith("ONEFOLD_")}
     return others | ports | {"ONEFOLD_STATE_DIR": str(tmp_path / "state")}
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so would every command that the tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def begin(environment: dict[str, str], *command: str) -> "subprocess.Popen[str]":
