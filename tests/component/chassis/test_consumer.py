@@ -234,10 +234,18 @@ async def test_what_was_read_ahead_of_a_batch_that_failed_comes_again(
 async def test_a_stop_waits_for_no_poll(
     db: Database, settings: ServiceSettings, clock: ManualClock, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits, poll = asyncio.Event(), AIOKafkaConsumer.getmany
+
+    async def seen(kafka: AIOKafkaConsumer, *, timeout_ms: int, max_records: int) -> dict[Any, Any]:
+        if timeout_ms and await db.fetchval("SELECT count(*) FROM effects"):
+            waits.set()
+        return dict(await poll(kafka, timeout_ms=timeout_ms, max_records=max_records))
+
     monkeypatch.setattr(loop, "_POLL_MS", 60_000)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", seen)
     await publish(db, relay, sent("order-1"))
     async with running(consumer(db, settings, clock), within=20):
-        await wait_until(lambda: db.fetchval("SELECT count(*) = 1 FROM effects"), within=15)
+        await asyncio.wait_for(waits.wait(), 15)
     assert await committed(settings) == 1
 
 
