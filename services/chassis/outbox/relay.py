@@ -32,8 +32,8 @@ _LEADER_LOCK: Final = "onefold outbox relay"
 _NEXT_LEADER_S: Final = 1.0
 _BACK_OFF_S: Final = (0.1, 5.0)
 _AGE_EVERY_S: Final = 1.0
-_SOON_S: Final = 0.002  # after events were seen: look again soon, because not every append notifies (F-29)
-_LATER: Final = 4  # and after so many times longer, until the pause is the setting's
+_SOON_S: Final = 0.001  # after events were seen: look again soon, because not every append notifies (F-29)
+_LATER: Final = 4  # after a look that found nothing so many times later, until the pause is the setting's
 
 # $1 has been acknowledged and goes; $1 and what is under way ($2) is left out, exactly: a row that commits late has a
 # lower position than its neighbours and must be found all the same (F-22), and younger rows of the keys under way are
@@ -95,17 +95,19 @@ class Relay:
         self._healthy = False
         self._rows = _ROWS
         self._woken = asyncio.Event()
+        self._longest = settings.relay_poll_ms / 1000
+        self._pause = _SOON_S
         self._looked_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop`; after any error everything is dropped and begun anew from the lowest position."""
         stopping = asyncio.create_task(self._wake_at(stop))
-        back_off, interval, longest = _BACK_OFF_S[0], _SOON_S, self._settings.relay_poll_ms / 1000
+        back_off = _BACK_OFF_S[0]
         try:
             while not stop.is_set():
                 self._woken.clear()
                 try:
-                    relayed = await self.run_once()
+                    await self.run_once()
                 except Exception as error:  # noqa: BLE001 - whatever it was, the answer is to begin anew
                     log.warning(
                         "relay_begins_anew",
@@ -119,14 +121,10 @@ class Relay:
                     continue
                 back_off = _BACK_OFF_S[0]
                 self._rows = min(_ROWS, 2 * self._rows)
-                if relayed:
-                    interval = _SOON_S
-                if not self._leads:
-                    await pause(stop, _NEXT_LEADER_S)
-                elif await self._wait(interval):
-                    interval = _SOON_S
+                if self._leads:
+                    await self._wait()
                 else:
-                    interval = min(_LATER * interval, longest)
+                    await pause(stop, _NEXT_LEADER_S)
         finally:
             stopping.cancel()
             await self.close()
@@ -200,10 +198,14 @@ class Relay:
 
         A leader that hangs (SIGSTOP, a frozen machine) gives way: the server ends a session that says nothing, or
         takes no answer, for longer than any pause or call may last.
+
+        A look is planned once: it goes by position whatever the table is like (F-57 is about other statements), and
+        to plan it anew took twice as long as to run it.
         """
         silence_ms = str(2 * (self._settings.relay_poll_ms + round(self._timeout_s * 1000)))
         ours = {"synchronous_commit": "off", "idle_session_timeout": silence_ms, "tcp_user_timeout": silence_ms}
-        return session_settings(self._settings, "relay") | ours
+        planned_once = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+        return session_settings(self._settings, "relay") | ours | planned_once
 
     async def _look_at_age(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -215,7 +217,8 @@ class Relay:
     async def _drain(self) -> int:
         """Until nothing is left, or for a while: delete what was acknowledged and read on, while turns are under way.
 
-        New rows never wait for the acknowledgement of others, only for that of their own partition.
+        New rows never wait for the acknowledgement of others, only for that of their own partition. What was
+        acknowledged does not make a look of its own necessary: its delete goes with the next one, which is near.
         """
         assert self._publisher is not None
         loop = asyncio.get_running_loop()
@@ -225,16 +228,18 @@ class Relay:
         try:
             while True:
                 self._woken.clear()
-                most = self._rows if len(turns) < _TURNS and loop.time() < until else 0
-                rows = await self._delete_and_read(acknowledged, turns.values(), most) if most or acknowledged else []
+                most = self._rows if loop.time() < until else 0
+                rows = await self._delete_and_read(acknowledged, turns.values(), most)
                 if rows:
                     task = asyncio.create_task(self._publisher.publish(rows))
-                    task.add_done_callback(lambda _: self._woken.set())
+                    task.add_done_callback(self._turn_ended)
                     turns[task] = Turn.of([row["position"] for row in rows])
                 if not turns:
                     return relayed
-                if len(rows) < self._rows or len(turns) >= _TURNS:
-                    await self._woken.wait()
+                if not most or len(turns) == _TURNS:
+                    await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+                elif len(rows) < self._rows:
+                    await self._wait()
                 acknowledged = [turns.pop(task) for task in list(turns) if task.done() and not task.result()]
                 relayed += sum(turn.count for turn in acknowledged)
         finally:
@@ -249,16 +254,18 @@ class Relay:
         left_out = [*deleted, *(run for turn in under_way for run in turn.positions)]
         rows = await self._session.fetch(_DELETE_AND_READ, deleted, left_out, most)
         _relayed.inc(sum(turn.count for turn in done))
+        self._pause = _SOON_S if rows else min(_LATER * self._pause, self._longest)
         return rows
 
-    async def _wait(self, seconds: float) -> bool:
-        """Until woken, or for so long; true if woken."""
-        try:
-            async with asyncio.timeout(seconds):
+    async def _wait(self) -> None:
+        """Until woken, or until it is time for another look."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pause):
                 await self._woken.wait()
-        except TimeoutError:
-            return False
-        return True
+
+    def _turn_ended(self, _: object) -> None:
+        if self._pause > _SOON_S:
+            self._woken.set()
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
