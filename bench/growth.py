@@ -4,16 +4,19 @@ Why: a shop that is fast in its first week and slow in its second year was never
 """
 
 import time
-from statistics import median
-from typing import Final
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
 from bench import harness, order_create
 from bench.goals import GOALS
-from bench.harness import Plan, Result, Spread
+from bench.harness import OURS, PEER, Plan, Result, Sample, Spread
+from bench.load import closed_loop
 from bench.order_batch import AT_ONCE, in_process
 from bench.world import World
+from ops.local.databases import database_of
 from services.orders.messages import place_order_of
 from services.orders.usecases.placing import Placing
 
@@ -23,6 +26,8 @@ MANY: Final = 1_000_000
 OUTBOX: Final = 10_000_000
 CHUNK: Final = 100_000
 WARM_UP: Final = 4
+SERVICES: Final = ("orders", "inventory")
+SMALL: Final = "_small"  # the databases that stay as they were after FEW orders
 
 # Copies of one order that was placed, under ids of their own, with everything that belongs to it.
 COPY_ORDERS: Final = """
@@ -74,15 +79,19 @@ SELECT gen_random_uuid(), 'onefold.orders.v1', 'key-' || g, 'onefold.orders.v1.O
 
 
 async def measure(world: World, plan: Plan) -> Result:
-    """The benchmark, on databases of its own, so that 10,000 means 10,000; unit: CPU and wait per order in us."""
-    async with in_process(world.dsn("inventory"), world.dsn("orders")) as placing:
+    """The benchmark: two shops, one of which has grown, take turns; unit: CPU and wait per order in us."""
+    async with _shop(world, "") as placing:
         await _place(placing, WARM_UP)
-        await _grow(world, FEW, outbox=FEW)
-        few = await _costs(world, placing, plan)
-        started = time.perf_counter()
-        await _grow(world, MANY, outbox=OUTBOX)
-        grown_s = time.perf_counter() - started
-        many = await _costs(world, placing, plan)
+    await _grow(world, FEW, outbox=FEW)
+    for service in SERVICES:
+        await world.sql(service, f"CREATE DATABASE {database_of(service)}{SMALL} TEMPLATE {database_of(service)}")
+    started = time.perf_counter()
+    await _grow(world, MANY, outbox=OUTBOX)
+    grown_s = time.perf_counter() - started
+    async with _shop(world, "") as grown, _shop(world, SMALL) as small:
+        sides = {OURS: partial(_round, world, grown, ""), PEER: partial(_round, world, small, SMALL)}
+        samples = await harness.interleaved(sides, plan)
+    many, few = ([1e6 / sample.rate for sample in samples[side]] for side in (OURS, PEER))
     return Result(
         name=NAME,
         unit="us/order",
@@ -95,21 +104,28 @@ async def measure(world: World, plan: Plan) -> Result:
     )
 
 
-async def _costs(world: World, placing: Placing, plan: Plan) -> list[float]:
-    """Microseconds per order of each round; the relay's part, taking the events away again, is in the time."""
-    await _place(placing, WARM_UP)
-    costs: list[float] = []
-    for _ in range(plan.rounds):
-        took: list[float] = []
-        end = time.perf_counter() + plan.seconds
-        while time.perf_counter() < end:
-            started = time.perf_counter()
-            await _place(placing, 1)
-            took.append((time.perf_counter() - started) / AT_ONCE)
-        costs.append(median(took) * 1e6)
-        for service in ("orders", "inventory"):
-            await world.sql(service, "DELETE FROM outbox")
-    return costs
+def _shop(world: World, twin: str) -> AbstractAsyncContextManager[Placing]:
+    """Orders and inventory in this process; `twin`: what follows the names of their databases."""
+    return in_process(f"{world.dsn('inventory')}{twin}", f"{world.dsn('orders')}{twin}")
+
+
+async def _round(world: World, placing: Placing, twin: str, seconds: float) -> Sample:
+    """Orders in batches of AT_ONCE; the relay's part, taking the events away, comes after the clock has stopped."""
+    orders = f"{world.superuser('orders')}{twin}"
+    before = await _ask(orders, "SELECT count(*) FROM orders")
+    sample = await closed_loop(partial(_place, placing, 1), in_flight=1, seconds=seconds, units=AT_ONCE)
+    harness.require("orders", await _ask(orders, "SELECT count(*) FROM orders") - before, sample.done)
+    for service in SERVICES:
+        await _ask(f"{world.superuser(service)}{twin}", "DELETE FROM outbox")
+    return sample
+
+
+async def _ask(dsn: str, statement: str) -> Any:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
 
 
 async def _place(placing: Placing, batches: int) -> None:
@@ -125,7 +141,7 @@ async def _grow(world: World, orders: int, *, outbox: int) -> None:
         last = min(first + CHUNK, orders) - 1
         await world.sql("orders", COPY_ORDERS, template, first, last)
         await world.sql("inventory", COPY_HOLDS, template, first, last)
-    for service in ("orders", "inventory"):
+    for service in SERVICES:
         connection = await asyncpg.connect(world.superuser(service))
         try:
             for _ in range(0, outbox, CHUNK):

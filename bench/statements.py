@@ -54,7 +54,7 @@ def reserving_script(sku: str, rows: int) -> str:
         many("'GBP'::text"),
     ]
     stock = [*map(level, ("sku", "location", "on_hand", f"reserved + {rows}", "shipped", "version + 1", "is_low"))]
-    moved = [sold, london, many("'reserved'::text"), none, one, none, ids, "''", "''", "now()"]
+    moved = [sold, london, many("'reserved'::text"), ids, none, one, none, "''", "''", "now()"]
     uuids = f"ARRAY(SELECT gen_random_uuid() FROM {each})"
     payload = many(f"decode(repeat('ab', {EVENT_BYTES}), 'hex')")
     name = "onefold.inventory.v1"
