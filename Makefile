@@ -81,6 +81,9 @@ breaks: install  ## Take each guarantee away and see its tests fail (ONLY="R-1.1
 bench: install  ## Measure ours, a rival and the limit in turns (ONLY=hot-sku for one)
 	@$(BIN)/onefold bench $(or $(ONLY),all) --json
 
+bench-twice: install  ## Measure all two times, and say whether the runs agree (ONLY=hot-sku for one)
+	@$(BIN)/onefold bench $(or $(ONLY),all) --json --twice
+
 bench-growth: install  ## Cost per order after a million orders, at most 20 minutes
 	@$(BIN)/onefold bench growth --json
 
@@ -130,5 +133,5 @@ gen/.stamp: .venv/.run $(PROTOS) ops/protos.py
 	$(BIN)/python -m ops.protos
 	@touch $@
 
-.PHONY: help demo test bench bench-growth install up down test-unit model format protos breaks crash-matrix requirements lock baseline clean check \
+.PHONY: help demo test bench bench-twice bench-growth install up down test-unit model format protos breaks crash-matrix requirements lock baseline clean check \
 	check-fresh check-style check-imports check-house check-protos check-documents check-types

@@ -185,6 +185,11 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*lines, *notes, *shortfalls])
 
 
+def told(spread: Spread) -> str:
+    """The median, and in brackets the lowest and the highest."""
+    return f"{_short(spread.median)} ({_short(spread.low)}..{_short(spread.high)})"
+
+
 def _row(result: Result) -> tuple[str, ...]:
     sign = "<=" if result.goal.at_most else ">="
     return (
@@ -202,16 +207,14 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def _figure(spread: Spread | None) -> str:
-    if spread is None:
-        return "-"
-    return f"{_short(spread.median)} ({_short(spread.low)}..{_short(spread.high)})"
+    return "-" if spread is None else told(spread)
 
 
 def _ratio(spread: Spread | None, goal: float | None, sign: str) -> str:
     if spread is None:
         return "-"
     wanted = "" if goal is None else f" [{sign} {_short(goal)}]"
-    return f"{_short(spread.median)} ({_short(spread.low)}..{_short(spread.high)}){wanted}"
+    return f"{told(spread)}{wanted}"
 
 
 def _short(value: float) -> str:

@@ -6,11 +6,15 @@ Why: one command shows what is claimed, and a machine can read its last line.
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from bench.harness import Plan, Result
 
 # Benchmark to module; `growth` takes long and is asked for by name.
 BENCHMARKS: Final = {
@@ -34,23 +38,35 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="The last line of each is one JSON object.")] = False,
     seconds: Annotated[float, typer.Option(help="How long each side runs in a round.", min=0.2, max=600)] = 3.0,
     rounds: Annotated[int, typer.Option(help="Rounds that are counted.", min=1, max=50)] = 5,
+    twice: Annotated[bool, typer.Option("--twice", help="Measure again, and say whether both runs agree.")] = False,
 ) -> None:
     """Measure ours, the peer and the limit in turns; print a table."""
     if name != ALL and name not in BENCHMARKS:
         raise typer.BadParameter(f"no benchmark {name}; there are {', '.join(BENCHMARKS)}")
     os.environ |= {"GRPC_ENABLE_FORK_SUPPORT": "0"}  # read when grpc is loaded: our children exec at once
-    from bench import harness
+    from bench import agreement, harness
+
+    names = [name] if name != ALL else [each for each in BENCHMARKS if each not in ON_DEMAND]
+    runs = [_run(names, harness.Plan(seconds, rounds)) for _ in range(2 if twice else 1)]
+    for results in runs:
+        sys.stdout.write(f"{harness.table(results)}\n")
+    if twice:
+        sys.stdout.write(f"{agreement.agreement(*runs)}\n")
+    if as_json:
+        sys.stdout.writelines(f"{result.as_json()}\n" for results in runs for result in results)
+    sys.stdout.flush()
+
+
+def _run(names: Sequence[str], plan: "Plan") -> list["Result"]:
+    """All of them one after the other, on servers of their own."""
     from bench.world import world
 
     console = Console(stderr=True, highlight=False)
-    results = []
+    results: list[Result] = []
     with world() as opened:
-        for each in [name] if name != ALL else [each for each in BENCHMARKS if each not in ON_DEMAND]:
-            console.print(f"{each} ...")
-            module: Any = import_module(BENCHMARKS[each])
-            results.append(asyncio.run(module.measure(opened, harness.Plan(seconds, rounds))))
+        for name in names:
+            console.print(f"{name} ...")
+            module: Any = import_module(BENCHMARKS[name])
+            results.append(asyncio.run(module.measure(opened, plan)))
             console.print(results[-1].as_json(), soft_wrap=True)
-    sys.stdout.write(f"{harness.table(results)}\n")
-    if as_json:
-        sys.stdout.writelines(f"{result.as_json()}\n" for result in results)
-    sys.stdout.flush()
+    return results

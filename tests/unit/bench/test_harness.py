@@ -5,6 +5,7 @@ import json
 import pytest
 
 from bench import harness
+from bench.agreement import agreement
 from bench.goals import GOALS, Goal
 from bench.harness import KEYS, LIMIT, OURS, PEER, Plan, Sample, Side
 from bench.load import closed_loop
@@ -114,3 +115,14 @@ async def test_callers_finish_what_they_began() -> None:
 
     sample = await closed_loop(work, in_flight=4, seconds=0.01, units=10)
     assert sample.done == 10 * len(done) and len(sample.latencies_s) == len(done)
+
+
+@pytest.mark.parametrize("others, verdict", [((30, 50), "agree"), ((31, 50), "DO NOT AGREE"), ((1, 9), "DO NOT AGREE")])
+def test_two_runs_agree_where_their_spreads_meet(others: tuple[float, float], verdict: str) -> None:
+    first, second = (
+        harness.by_rate("some", "units/s", Goal(), {OURS: [Sample(rate, 1.0) for rate in rates], PEER: [HUNDRED] * 2})
+        for rates in ((10, 30), others)
+    )
+    line = agreement([first], [second]).splitlines()[-1]
+    assert line.startswith("  some ours/peer: 0.2 (0.1..0.3), ")
+    assert line.endswith(f": {verdict}")
