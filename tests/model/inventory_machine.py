@@ -66,7 +66,7 @@ class InventoryMachine:
             else:
                 change = 0 if event == "stock arrives" else 1
                 rows = tuple(
-                    replace(row, reserved=row.reserved + change * row.available, on_hand=row.on_hand + (1 - change) * 2)
+                    row._replace(reserved=row.reserved + change * row.available, on_hand=row.on_hand + (1 - change) * 2)
                     for row in value.rows
                 )
                 yield self._arrived(event, replace(left, rows=rows))
@@ -84,7 +84,7 @@ class InventoryMachine:
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"inventory: {type(command).__name__}: {decision.note}"
         rows = tuple(
-            replace(row, version=0, is_low=False)
+            row._replace(version=0, is_low=False)
             for by_location in decision.stock.values()
             for row in by_location.values()
         )
@@ -103,7 +103,7 @@ def held(units: int = 2, on_hand: int = 2, may: tuple[str, ...] = ()) -> Invento
     decision = domain.handle(OrderStock("order"), domain.stock_of(rows), reserve)
     assert isinstance(decision.answer, domain.Hold), decision.answer
     rows = tuple(
-        replace(row, version=0, is_low=False) for by_location in decision.stock.values() for row in by_location.values()
+        row._replace(version=0, is_low=False) for by_location in decision.stock.values() for row in by_location.values()
     )
     return InventoryValue(replace(decision.order, version=0), rows, may)
 

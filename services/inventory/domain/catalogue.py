@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -43,8 +43,7 @@ class WantedLine:
     seen: Price | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PricedLine:
+class PricedLine(NamedTuple):
     """One line at today's name and unit price; without a price where the item has none in the cart's currency."""
 
     line: int

@@ -27,7 +27,7 @@ from services.inventory.domain.stock import Stock
 
 def handle(order: OrderStock, stock: Stock, command: Command) -> Decision:
     """What `command` does to the stock of `order`; `stock` must hold the rows of `skus_needed`."""
-    if isinstance(command, Request) and command.request_id in order.answered:
+    if order.answered and isinstance(command, Request) and command.request_id in order.answered:
         return stale(order, stock, "answered before")
     match command:
         case ReserveStock():

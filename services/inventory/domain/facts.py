@@ -6,6 +6,7 @@ Why: an answer names the request that it answers (S-2), and every command has on
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.inventory.domain.catalogue import CartProblem
 from services.inventory.domain.commands import Units
@@ -109,8 +110,7 @@ class Refused:
     problems: tuple[CartProblem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The state after a command, what became true, what moved, and for a reservation its answer."""
 
     order: OrderStock

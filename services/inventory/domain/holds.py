@@ -5,9 +5,10 @@ most one hold of an order is live, so nothing can be given back or shipped twice
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.inventory.domain.catalogue import Price
 from services.inventory.domain.commands import LineQuantity, Units
@@ -41,8 +42,7 @@ class IllegalTransition(ValueError):
     """A step that `TRANSITIONS` does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class HoldLine:
+class HoldLine(NamedTuple):
     """Units of one line at one location; all counters only grow."""
 
     line: int
@@ -148,5 +148,5 @@ def open_units(lines: Iterable[HoldLine]) -> Units:
 
 def committed(hold: Hold) -> Hold:
     """The hold with all its open units committed."""
-    lines = tuple(replace(held, committed=held.committed + held.open) for held in hold.lines)
+    lines = tuple(held._replace(committed=held.committed + held.open) for held in hold.lines)
     return hold.to(HoldState.COMMITTED, lines)

@@ -76,7 +76,7 @@ def ship(order: OrderStock, stock: Stock, command: ShipStock) -> Decision:
                 shelf.move(
                     held.sku, held.location, MovementKind.SHIPPED, on_hand=-units, reserved=-units, shipped=units
                 )
-                held = replace(held, shipped=held.shipped + units)
+                held = held._replace(shipped=held.shipped + units)
             lines.append(held)
         holds = (replace(live, lines=tuple(lines)),)
     after = order.next(*holds, request_id=command.request_id)
@@ -97,7 +97,7 @@ def return_(order: OrderStock, stock: Stock, command: ReturnStock) -> Decision:
                 shelf.move(held.sku, held.location, MovementKind.RETURNED, on_hand=units)
                 left[held.line] -= units
                 back[held.line] = back.get(held.line, 0) + units
-                held = replace(held, returned=held.returned + units)
+                held = held._replace(returned=held.returned + units)
             lines.append(held)
         if tuple(lines) != hold.lines:
             holds.append(replace(hold, lines=tuple(lines)))

@@ -113,7 +113,7 @@ def give_back(
         back = units.get(held.line, 0)
         if back:
             shelf.move(held.sku, held.location, kind, reserved=-back)
-            held = replace(held, released=held.released + back)
+            held = held._replace(released=held.released + back)
         after.append(held)
     return tuple(after)
 

@@ -7,12 +7,12 @@ there is one function that moves a level, and all decisions go through it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 DEFAULT_LOW_STOCK_THRESHOLD = 5
 
 
-@dataclass(frozen=True, slots=True)
-class StockRow:
+class StockRow(NamedTuple):
     """Units of one SKU at one location. `reserved` are held or committed and not shipped; `shipped` counts for ever."""
 
     sku: str
@@ -46,8 +46,7 @@ class MovementKind(StrEnum):
     ADJUSTED = "adjusted"
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """One entry of the ledger: changes of the counters. A commit moves none, but is noted."""
 
     sku: str

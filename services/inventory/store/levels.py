@@ -71,13 +71,7 @@ async def save_stock(
         [row.shipped for row in rows],
         [row.version for row in rows],
         [row.is_low for row in rows],
-        [entry.sku for entry in movements],
-        [entry.location for entry in movements],
-        [entry.kind for entry in movements],
-        [entry.on_hand for entry in movements],
-        [entry.reserved for entry in movements],
-        [entry.shipped for entry in movements],
-        [entry.order_id for entry in movements],
+        *zip(*movements, strict=True),
         reason,
         actor,
         now,
@@ -138,8 +132,8 @@ WITH levels AS (
 INSERT INTO stock_ledger
     (sku, location, kind, on_hand_delta, reserved_delta, shipped_delta, order_id, reason, actor, occurred_at)
 SELECT sku, location, kind, on_hand, reserved, shipped, order_id, $15, $16, $17
-  FROM unnest($8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[])
-       WITH ORDINALITY AS m (sku, location, kind, on_hand, reserved, shipped, order_id, place)
+  FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])
+       WITH ORDINALITY AS m (sku, location, kind, order_id, on_hand, reserved, shipped, place)
  ORDER BY place
 """
 

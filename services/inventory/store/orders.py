@@ -28,15 +28,15 @@ async def lock_orders(
     asked = [request for request in requests if request[0] in known]
     answered = await _load_answered(tx, asked) if asked else {}
     return {
-        row["order_id"]: OrderStock(
-            row["order_id"],
-            0 if row["is_new"] else row["version"],
-            row["placed"],
-            row["released_round"],
-            holds.get(row["order_id"], ()),
-            answered.get(row["order_id"], frozenset()),
+        order_id: OrderStock(
+            order_id,
+            0 if is_new else version,
+            placed,
+            released_round,
+            holds.get(order_id, ()),
+            answered.get(order_id, frozenset()),
         )
-        for row in roots
+        for order_id, version, placed, released_round, is_new in roots
     }
 
 
@@ -56,7 +56,7 @@ async def save_orders(
         requests += ((order.order_id, request) for request in order.answered - old.answered)
     # A new root that only got its first hold is as it was inserted.
     roots = [order for order in changed if order.version > 1 or order.placed or order.released_round]
-    lines = [(order_id, hold.reservation, line) for order_id, hold in holds for line in hold.lines]
+    lines = [_line_columns(order_id, hold.reservation, line) for order_id, hold in holds for line in hold.lines]
     await tx.execute(
         SAVE_ORDERS,
         [order.order_id for order in roots],
@@ -70,7 +70,7 @@ async def save_orders(
         [hold.state for _, hold in holds],
         [hold.lapses_at for _, hold in holds],
         now,
-        *_line_columns(lines),
+        *(zip(*lines, strict=True) if lines else [()] * _LINE_COLUMNS),
     )
 
 
@@ -119,23 +119,12 @@ def _line(row: asyncpg.Record) -> HoldLine:
     )
 
 
-def _line_columns(lines: Sequence[tuple[str, int, HoldLine]]) -> list[list[Any]]:
-    return [
-        [order_id for order_id, _, _ in lines],
-        [reservation for _, reservation, _ in lines],
-        [line.line for _, _, line in lines],
-        [line.sku for _, _, line in lines],
-        [line.location for _, _, line in lines],
-        [line.reserved for _, _, line in lines],
-        [line.committed for _, _, line in lines],
-        [line.shipped for _, _, line in lines],
-        [line.released for _, _, line in lines],
-        [line.returned for _, _, line in lines],
-        [line.name for _, _, line in lines],
-        [line.price.amount_minor if line.price else None for _, _, line in lines],
-        [line.price.currency if line.price else None for _, _, line in lines],
-    ]
+def _line_columns(order_id: str, reservation: int, line: HoldLine) -> tuple[Any, ...]:
+    price = line.price
+    return order_id, reservation, *line[:-1], price and price.amount_minor, price and price.currency
 
+
+_LINE_COLUMNS = 13
 
 # One statement makes, locks and reads: DO UPDATE waits for a rival and returns what the rival committed (F-26). Sorted,
 # so that two batches lock their roots in one order (S-4). A row that was there before was locked, which xmax tells.

@@ -5,7 +5,6 @@ Why: every door needs the same steps in the same order: lock roots, lock levels,
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 
 from services.chassis import incidents, outbox
 from services.chassis.db import Transaction
@@ -23,15 +22,14 @@ async def apply_to_orders(tx: Transaction, commands: Sequence[domain.Command], n
         by_order.setdefault(command.order_id, []).append(command)
     requests = [(command.order_id, command.request_id) for command in commands if isinstance(command, Request)]
     before = await orders.lock_orders(tx, by_order.keys(), requests, now)
-    skus = set(chain.from_iterable(domain.skus_needed(before[key], mine) for key, mine in by_order.items()))
-    stock_before = await levels.lock_stock(tx, skus)
+    needed = {key: domain.skus_needed(before[key], mine) for key, mine in by_order.items()}
+    stock_before = await levels.lock_stock(tx, set().union(*needed.values()))
     after, stock = dict(before), dict(stock_before)
     decisions: list[domain.Decision] = []
     for command in commands:
-        order = after[command.order_id]
-        # Each decision gets the levels that it may touch: it copies them, and a batch can have hundreds.
-        needed = {sku: stock[sku] for sku in domain.skus_needed(order, (command,)) if sku in stock}
-        decision = domain.handle(order, needed, command)
+        # Each decision gets the levels that its order may touch: it copies them, and a batch can have hundreds.
+        mine = {sku: stock[sku] for sku in needed[command.order_id] if sku in stock}
+        decision = domain.handle(after[command.order_id], mine, command)
         after[command.order_id] = decision.order
         stock.update(decision.stock)
         decisions.append(decision)
