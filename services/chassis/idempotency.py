@@ -120,11 +120,10 @@ async def claim(
         first_phase,
         lease,
     )
-    found = {(row["caller"], row["method"], row["request_id"]): row for row in rows}
-    firsts_at = {request.key: place for place, request in reversed(list(enumerate(requests)))}
+    found = {row[:3]: row for row in rows}
     return [
-        _claim_of(request, found[request.key], firsts_at[request.key] == place, first_phase)
-        for place, request in enumerate(requests)
+        _claim_of(request, found[request.key], firsts.pop(request.key, None) is not None, first_phase)
+        for request in requests
     ]
 
 
@@ -142,7 +141,7 @@ async def advance(tx: Transaction, steps: Sequence[Step], *, lease: timedelta | 
         [step.answer for step in steps],
         lease,
     )
-    moved = {((row["caller"], row["method"], row["request_id"]), row["fence"]) for row in rows}
+    moved = {(row[:3], row["fence"]) for row in rows}
     return [(step.key, step.fence) in moved for step in steps]
 
 
@@ -169,30 +168,32 @@ async def once(tx: Transaction, request: Request, effect: Callable[[], Awaitable
         raise refusal
     if not claimed.is_ours:
         return claimed.answer or b""
-    answer: bytes = (await effect()).SerializeToString()
+    answer = bytes((await effect()).SerializeToString())
     await advance(tx, [Step(claimed.key, claimed.fence, claimed.phase, DONE, answer)])
     return answer
 
 
-def hash_body(message: Message) -> bytes:
-    """32 bytes that are equal for equal requests; the request id itself does not count."""
+def body_of(message: Message) -> bytes:
+    """What is asked: equal bytes for equal requests. The request id is left out; the key has it."""
     body = type(message)()
     body.CopyFrom(message)
     if "request_id" in body.DESCRIPTOR.fields_by_name:
         body.ClearField("request_id")
-    serialized: bytes = body.SerializeToString(deterministic=True)
-    return hashlib.sha256(serialized).digest()
+    return bytes(body.SerializeToString(deterministic=True))
+
+
+def hash_body(body: Message | bytes) -> bytes:
+    """32 bytes that are equal for equal requests, from the message or from its `body_of`."""
+    return hashlib.sha256(body if isinstance(body, bytes) else body_of(body)).digest()
 
 
 def failure(error: DomainError) -> bytes:
     """The answer to store with FAILED; `Claim.refusal` reads it."""
-    status: bytes = to_rpc_status(error).SerializeToString()
-    return status
+    return bytes(to_rpc_status(error).SerializeToString())
 
 
-def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
-    rows = list(keys)
-    return [key[0] for key in rows], [key[1] for key in rows], [key[2] for key in rows]
+def _columns(keys: Iterable[Key]) -> Sequence[Sequence[str]]:
+    return list(zip(*keys, strict=True)) or [(), (), ()]
 
 
 def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase: str) -> Claim:
@@ -213,8 +214,7 @@ def _claim_of(request: Request, row: asyncpg.Record, is_first: bool, first_phase
 
 
 def _taken(row: Any) -> Claim:
-    names = ("caller", "method", "request_id", "body_hash", "subject", "body", "holder")
-    request = Request(**{name: row[name] for name in names})
+    request = Request(*row[:7])
     return Claim(request, ClaimOutcome.RESUMED, row["subject"], row["phase"], row["fence"], age=row["age"])
 
 
@@ -280,7 +280,7 @@ UPDATE idempotency_keys k
    SET fence = k.fence + 1, holder = $4, lease_until = clock_timestamp() + $5, updated_at = clock_timestamp()
   FROM late
  WHERE (k.caller, k.method, k.request_id) = (late.caller, late.method, late.request_id)
-RETURNING k.caller, k.method, k.request_id, k.body_hash, k.subject, k.body, k.phase, k.fence, k.holder, k.created_at,
+RETURNING k.caller, k.method, k.request_id, k.body_hash, k.subject, k.body, k.holder, k.phase, k.fence, k.created_at,
           clock_timestamp() - k.created_at AS age
 """
 

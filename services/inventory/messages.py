@@ -4,6 +4,7 @@ Why: the door stays a list of calls that reads like the protocol, and each messa
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from onefold.common.v1 import common_pb2
 from onefold.inventory.v1 import inventory_pb2
@@ -79,37 +80,12 @@ def position_of(page_token: str) -> int:
     return int(page_token)
 
 
-def reserve_result(
-    outcome: domain.Hold | domain.Refused | DomainError | None, order_id: str
-) -> service_pb2.ReserveStockResult:
-    """What became of one reservation."""
-    if isinstance(outcome, domain.Hold):
-        return service_pb2.ReserveStockResult(hold=hold_message(outcome, order_id))
-    if isinstance(outcome, domain.Refused):
-        outcome = _error(outcome)
-    assert outcome is not None  # only an undo has no answer
-    return service_pb2.ReserveStockResult(refusal=to_refusal(outcome))
-
-
-def hold_message(hold: domain.Hold, order_id: str) -> inventory_pb2.Hold:
-    """The hold with its lines."""
-    return inventory_pb2.Hold(
-        order_id=order_id,
-        reservation=hold.reservation,
-        state=inventory_pb2.HoldState.Value(f"HOLD_STATE_{hold.state}"),
-        lines=[
-            inventory_pb2.HeldLine(
-                line=held.line,
-                sku=held.sku,
-                quantity=held.reserved,
-                location=held.location,
-                name=held.name,
-                unit_price=_money(held.price),
-            )
-            for held in hold.lines
-        ],
-        lapses_at=timestamp(hold.lapses_at),
-    )
+def reserve_response(
+    asked: Sequence[usecases.Reservation], outcomes: Sequence[domain.Hold | domain.Refused | DomainError | None]
+) -> service_pb2.BatchReserveStockResponse:
+    """What became of each reservation. Made by one call: a message that is put into another is copied each time."""
+    results = [_reserve_result(outcome, each.order_id) for each, outcome in zip(asked, outcomes, strict=True)]
+    return service_pb2.BatchReserveStockResponse(results=results)
 
 
 def cart_response(cart: domain.Cart) -> service_pb2.CheckCartResponse:
@@ -153,6 +129,35 @@ def ledger_message(entry: LedgerEntry) -> inventory_pb2.StockLedgerEntry:
         order_id=moved.order_id,
         occurred_at=timestamp(entry.occurred_at),
     )
+
+
+def _reserve_result(outcome: domain.Hold | domain.Refused | DomainError | None, order_id: str) -> Any:
+    if isinstance(outcome, domain.Hold):
+        return {"hold": _hold(outcome, order_id)}
+    if isinstance(outcome, domain.Refused):
+        outcome = _error(outcome)
+    assert outcome is not None  # only an undo has no answer
+    return {"refusal": to_refusal(outcome)}
+
+
+def _hold(hold: domain.Hold, order_id: str) -> Any:
+    return {
+        "order_id": order_id,
+        "reservation": hold.reservation,
+        "state": f"HOLD_STATE_{hold.state}",
+        "lines": [
+            {
+                "line": held.line,
+                "sku": held.sku,
+                "quantity": held.reserved,
+                "location": held.location,
+                "name": held.name,
+                "unit_price": held.price and {"amount_minor": held.price.amount_minor, "currency": held.price.currency},
+            }
+            for held in hold.lines
+        ],
+        "lapses_at": timestamp(hold.lapses_at),
+    }
 
 
 _ERRORS: dict[domain.RefusedReason, type[DomainError]] = {

@@ -87,12 +87,7 @@ class InventoryServicer(service_grpc.InventoryServiceServicer):
         """Holds stock for orders, each all or nothing."""
         reservations = messages.reservations_of(request)
         outcomes = await self._reservations.submit_all(reservations, deadline=deadline_of(context))
-        return service_pb2.BatchReserveStockResponse(
-            results=[
-                messages.reserve_result(outcome, reservation.order_id)
-                for reservation, outcome in zip(reservations, outcomes, strict=True)
-            ]
-        )
+        return messages.reserve_response(reservations, outcomes)
 
     async def BatchUndoReservations(
         self, request: service_pb2.BatchUndoReservationsRequest, context: Context

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from onefold.common.v1 import common_pb2
@@ -65,7 +65,7 @@ class Inventory:
         """
         answers: list[tuple[HeldLine, ...] | DomainError] = []
         for together in _fitting(reservations):
-            request = inventory_pb2.BatchReserveStockRequest(reservations=map(_reservation, together))
+            request = inventory_pb2.BatchReserveStockRequest(reservations=[_reservation(each) for each in together])
             try:
                 response = await self._stub.BatchReserveStock(request, timeout=self._timeout_s)
             except grpc.aio.AioRpcError as error:
@@ -187,16 +187,23 @@ def _fitting(reservations: Sequence[Reservation]) -> Iterator[Sequence[Reservati
         yield reservations[first:]
 
 
-def _reservation(wanted: Reservation) -> inventory_pb2.ReserveStock:
-    message = inventory_pb2.ReserveStock(
-        order_id=wanted.order_id, reservation=wanted.number, currency=wanted.command.currency
-    )
-    for number, line in enumerate(wanted.command.lines, 1):
-        added = message.lines.add(line=number, sku=line.sku, quantity=line.quantity)
-        if line.seen is not None:
-            added.seen_unit_price.amount_minor = line.seen.amount_minor
-            added.seen_unit_price.currency = line.seen.currency
-    return message
+def _reservation(wanted: Reservation) -> Any:
+    """The fields of ReserveStock."""
+    return {
+        "order_id": wanted.order_id,
+        "reservation": wanted.number,
+        "currency": wanted.command.currency,
+        "lines": [
+            {
+                "line": number,
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "seen_unit_price": line.seen
+                and {"amount_minor": line.seen.amount_minor, "currency": line.seen.currency},
+            }
+            for number, line in enumerate(wanted.command.lines, 1)
+        ],
+    }
 
 
 def _held(result: inventory_pb2.ReserveStockResult) -> tuple[HeldLine, ...] | DomainError:

@@ -60,7 +60,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         """Places an order: reserves stock, freezes prices, starts the payment."""
         command = messages.place_order_of(request, caller_of(context))
         placed = await self._orders.submit(command, deadline=deadline_of(context))
-        return _created(*await self._paying.finish(placed))
+        return service_pb2.CreateOrderResponse(**_created(*await self._paying.finish(placed)))
 
     @shielded
     async def BatchCreateOrders(
@@ -69,7 +69,7 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
         """Places orders; answers per item, in order."""
         commands = [messages.place_order_of(each, caller_of(context)) for each in request.requests]
         placed = await self._orders.submit_all(commands, deadline=deadline_of(context))
-        results = await asyncio.gather(*map(self._result, placed))
+        results = await self._results(placed)
         fit = len(pages.fitting(results))
         return service_pb2.BatchCreateOrdersResponse(results=[*results[:fit], *[_TOO_LARGE] * (len(results) - fit)])
 
@@ -158,6 +158,11 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
                     return
                 await watcher.newer_than(max(shown, view.root["version"]))
 
+    async def _results(self, placed: Sequence[Placed | DomainError]) -> list[service_pb2.CreateOrderResult]:
+        """The items' answers, in order. All that are to be paid wait for payments at once; others need no task."""
+        paying = iter(await asyncio.gather(*(self._result(each) for each in placed if _is_to_be_paid(each))))
+        return [next(paying) if _is_to_be_paid(each) else await self._result(each) for each in placed]
+
     async def _result(self, placed: Placed | DomainError) -> service_pb2.CreateOrderResult:
         """The item's answer, whatever becomes of it: it must not take the others' answers along."""
         try:
@@ -214,8 +219,13 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
             return None
 
 
-def _created(view: OrderView, way: PaymentWay | None) -> service_pb2.CreateOrderResponse:
-    return service_pb2.CreateOrderResponse(order=messages.order_message(view), payment=messages.payment_message(way))
+def _is_to_be_paid(placed: Placed | DomainError) -> bool:
+    return isinstance(placed, Placed) and placed.claim is not None
+
+
+def _created(view: OrderView, way: PaymentWay | None) -> Any:
+    """The fields of CreateOrderResponse."""
+    return {"order": messages.order_fields(view), "payment": messages.payment_message(way)}
 
 
 def _moment(request: service_pb2.ListOrdersRequest, field: str) -> datetime | None:

@@ -6,7 +6,7 @@ Why: this is the hottest write of the service, and its cost is in round trips (D
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.chassis.db import PLANNED_ONCE, Database, Transaction
 from services.orders.domain import HistoryEntry, Order
@@ -60,9 +60,8 @@ SELECT caller, request_id, body_hash, order_id::text AS order_id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
-    """An order with what the caller gave besides; `names` and `locations` of its lines by line number."""
+class NewOrder(NamedTuple):
+    """An order with what the caller gave besides; `names` and `locations` are those of its lines, in their order."""
 
     order: Order
     caller: str
@@ -74,8 +73,8 @@ class NewOrder:
     metadata: Mapping[str, str]
     payment_flow: str
     capture_method: str
-    names: Mapping[int, str]
-    locations: Mapping[int, str]
+    names: Sequence[str]
+    locations: Sequence[str]
     first_payable_until: datetime
     due_at: datetime | None
     history: Sequence[HistoryEntry]
@@ -115,14 +114,14 @@ def line_rows(new: NewOrder) -> list[Row]:
             "order_id": new.order.order_id,
             "line": line.line,
             "sku": line.sku,
-            "name": new.names[line.line],
-            "location": new.locations[line.line],
+            "name": name,
+            "location": location,
             "quantity": line.ordered,
             "unit_price_minor": line.unit_price_minor,
             "shipped": line.shipped,
             "cancelled": line.cancelled,
         }
-        for line in new.order.lines
+        for line, name, location in zip(new.order.lines, new.names, new.locations, strict=True)
     ]
 
 

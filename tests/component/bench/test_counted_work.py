@@ -70,7 +70,7 @@ async def test_orders_cost_seven_statements_and_one_reservation_for_any_number(d
             assert all(isinstance(each, Placed) for each in placed)
             assert len(work.statements) == 7 + 8, work.statements
             levels = {line.sku for request in requests for line in request.lines}
-            assert work.encodes == 4 * count + len(levels)  # body, its hash, two facts of the order; one per level
+            assert work.encodes == 3 * count + len(levels)  # the body, two facts of the order; one per level
         async with open_database(settings_for(InventorySettings, orders)) as db:
             sizes = await db.fetch("SELECT type, max(octet_length(payload)) AS bytes FROM outbox GROUP BY type")
         assert {row["type"].rpartition(".")[2]: row["bytes"] <= 280 for row in sizes} == {"OrderCreated": True}

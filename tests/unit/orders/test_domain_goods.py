@@ -184,3 +184,12 @@ def test_every_change_of_state_is_in_the_history_with_who_and_why() -> None:
     entry = now_and(order, cases.settled(order)).history[0]
     assert entry == domain.HistoryEntry(OrderState.CONFIRMED, OrderState.CANCELLED, "customer", "cancelled: customer")
     assert domain.place(placed(), NOW, POLICIES).history[0].from_state is None
+
+
+@pytest.mark.requirement("R-2.4")
+@pytest.mark.parametrize("policies", [POLICIES, BACKORDER, CANCEL])
+def test_no_rule_has_a_say_about_a_new_order_before_anybody_was_heard(policies: Policies) -> None:
+    order = domain.place(placed(), NOW, policies).order
+    assert domain.tick(order, NOW, policies) == domain.Advanced(order)
+    free = placed(total_minor=0, subtotal_minor=0, shipping_minor=0, adjustments_minor=0)
+    assert domain.place(free, NOW, policies).order.state is OrderState.CONFIRMED
