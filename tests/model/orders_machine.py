@@ -121,6 +121,7 @@ def new_order(units: int = 2, total: int = 200) -> Order:
         order_id=domain.OrderId("order"),
         number="N",
         currency="GBP",
+        version=1,
         subtotal_minor=total,
         shipping_minor=0,
         adjustments_minor=0,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.chassis import incidents, outbox
 from services.chassis.db import Transaction
+from services.chassis.meanwhile import meanwhile
 from services.inventory import domain, published
 from services.inventory.domain.commands import Request
 from services.inventory.store import levels, orders
@@ -34,15 +35,14 @@ async def apply_to_orders(tx: Transaction, commands: Sequence[domain.Command], n
         stock.update(decision.stock)
         decisions.append(decision)
     rows = domain.changed_rows(stock_before, stock)
-    await orders.save_orders(tx, before, after, now)
-    await levels.save_stock(tx, rows, [entry for decision in decisions for entry in decision.movements], now)
-    causes = {command.caused_by for command in commands}
-    told = [
-        event
-        for command, decision in zip(commands, decisions, strict=True)
-        for event in published.facts_of(decision, command.caused_by, now)
-    ]
-    await outbox.append(tx, told + published.levels_of(rows, causes.pop() if len(causes) == 1 else "", now))
+
+    async def save() -> None:
+        await orders.save_orders(tx, before, after, now)
+        await levels.save_stock(tx, rows, [entry for decision in decisions for entry in decision.movements], now)
+
+    async with meanwhile(save()):  # others wait for the levels that are locked
+        told = _told(commands, decisions, rows, now)
+    await outbox.append(tx, told)
     await incidents.open_incidents(tx, _contradictions(commands, decisions, now))
     return decisions
 
@@ -51,6 +51,21 @@ async def lapse_holds(tx: Transaction, order_ids: Sequence[str], now: datetime) 
     """Give back tentative holds whose time is over at `now`; how many there were."""
     decisions = await apply_to_orders(tx, [domain.LapseHold(order_id, now) for order_id in order_ids], now)
     return sum(decision.outcome is domain.Outcome.APPLIED for decision in decisions)
+
+
+def _told(
+    commands: Sequence[domain.Command],
+    decisions: Sequence[domain.Decision],
+    rows: Sequence[domain.StockRow],
+    now: datetime,
+) -> list[outbox.OutgoingEvent]:
+    causes = {command.caused_by for command in commands}
+    told = [
+        event
+        for command, decision in zip(commands, decisions, strict=True)
+        for event in published.facts_of(decision, command.caused_by, now)
+    ]
+    return told + published.levels_of(rows, causes.pop() if len(causes) == 1 else "", now)
 
 
 def _contradictions(

@@ -21,7 +21,7 @@ LIVE = frozenset({OrderState.PENDING, OrderState.CONFIRMED, OrderState.PROCESSIN
 
 
 def place(order: Order, now: datetime, policies: Policies) -> Advanced:
-    """The first event and history entry of a new order (phase 3 of SAGA 3).
+    """The first event and history entry of a new order, whose version is 1 (phase 3 of SAGA 3).
 
     An order that costs nothing goes on. One that is to be paid has heard of nobody yet: no rule would say anything.
     """
@@ -34,7 +34,7 @@ def place(order: Order, now: datetime, policies: Policies) -> Advanced:
     )
     entry = HistoryEntry(None, OrderState.PENDING, "customer", "placed")
     placed = Advanced(order, (created,), history=(entry,))
-    return _numbered(order, placed if order.total_minor else placed.then(saga.advance(order, now, policies)))
+    return placed if order.total_minor else placed.then(saga.advance(order, now, policies))
 
 
 def decide(order: Order, fact: Fact, now: datetime, policies: Policies) -> tuple[Folded, Advanced]:

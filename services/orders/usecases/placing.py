@@ -207,6 +207,7 @@ class Placing:
             payment=Payment(PaymentVerdict.UNPAID, total, command.currency),
             cart_id=command.cart_id,
             reservation=held.reservation,
+            version=1,
         )
         advanced = domain.place(order, now, self._policies)
         version = advanced.order.version

@@ -189,7 +189,8 @@ def test_every_change_of_state_is_in_the_history_with_who_and_why() -> None:
 @pytest.mark.requirement("R-2.4")
 @pytest.mark.parametrize("policies", [POLICIES, BACKORDER, CANCEL])
 def test_no_rule_has_a_say_about_a_new_order_before_anybody_was_heard(policies: Policies) -> None:
-    order = domain.place(placed(), NOW, policies).order
+    order = domain.place(placed(version=1), NOW, policies).order
     assert domain.tick(order, NOW, policies) == domain.Advanced(order)
-    free = placed(total_minor=0, subtotal_minor=0, shipping_minor=0, adjustments_minor=0)
-    assert domain.place(free, NOW, policies).order.state is OrderState.CONFIRMED
+    free = placed(version=1, total_minor=0, subtotal_minor=0, shipping_minor=0, adjustments_minor=0)
+    went_on = domain.place(free, NOW, policies).order
+    assert (went_on.state, went_on.version) == (OrderState.CONFIRMED, 1)
