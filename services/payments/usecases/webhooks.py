@@ -17,7 +17,7 @@ from services.chassis.telemetry import counter, get_logger
 from services.chassis.together import together
 from services.payments import domain, published
 from services.payments.providers.base import Malformed, ProviderEvent
-from services.payments.store import payables, webhooks
+from services.payments.store import payables, raised, webhooks
 from services.payments.store.webhooks import Key, StoredWebhook
 from services.payments.usecases.decisions import Context, Step, decide
 
@@ -138,8 +138,9 @@ async def _match(database: Database, context: Context, read: Sequence[_Read]) ->
         await _finish(tx, context, {one.key: outcomes[one.key] for one in matched})
         now = context.clock.now()
         closed = await incidents.match(tx, UNMATCHED, [_subject(one) for one in matched], now=now)
-        resolved = [published.incident_resolved(incident, incident.order_id, "matched", now) for incident in closed]
-        await outbox.append(tx, resolved)
+        told = await raised.announced(tx, [incident.id for incident in closed])
+        ends = [published.incident_resolved(i, i.order_id, "matched", now) for i in closed if i.id in told]
+        await outbox.append(tx, ends)
         return len(matched)
 
     return await database.run(body)
