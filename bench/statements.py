@@ -25,36 +25,25 @@ EVENT_BYTES: Final = 130  # of a StockReserved with one line
 def reserving_script(sku: str, rows: int) -> str:
     """Reserve one unit of `sku` for each of `rows` new orders, as inventory's use case does."""
     each = f"generate_series(1, {rows}) g"
-    ids = f"ARRAY(SELECT (:batch)::text || '-' || lpad(g::text, 4, '0') FROM {each})"
+    key = "(:batch)::text || '-' || lpad(g::text, 4, '0')"
+    ids = f"ARRAY(SELECT {key} FROM {each})"
 
     def many(value: str, count: int = rows) -> str:
         return f"array_fill(({value}), ARRAY[{count}])"
 
+    def made(kind: str, *values: str) -> str:
+        return f"ARRAY(SELECT ROW({', '.join(values)})::{kind} FROM {each})"
+
     def level(column: str) -> str:
         return f"ARRAY[(SELECT {column} FROM stock WHERE sku = '{sku}')]"
 
-    none, one, text = many("0"), many("1"), many("''::text")
-    sold = many(f"'{sku}'::text")
-    london = many("'london'::text")
-    lapse = many("now() + interval '10 minutes'")
-    saved = [*("'{}'", "'{}'", "'{}'", "'{}'", "'{}'", "'{}'"), ids, one, many("'TENTATIVE'::text"), lapse, "now()"]
-    lines = [
-        ids,
-        one,
-        one,
-        sold,
-        london,
-        one,
-        none,
-        none,
-        none,
-        none,
-        sold,
-        many(f"{PRICE_MINOR}"),
-        many("'GBP'::text"),
-    ]
+    text = many("''::text")
+    place = (f"'{sku}'", "'london'")
+    holds = made("hold_row", key, "1", "'TENTATIVE'", "now() + interval '10 minutes'")
+    lines = made("hold_line_row", key, "1", "1", *place, "1", "0", "0", "0", "0", f"'{sku}'", f"{PRICE_MINOR}", "'GBP'")
+    saved = ["'{}'", "'{}'", "'{}'", "'{}'", "'{}'", "'{}'", holds, lines, "now()"]
     stock = [*map(level, ("sku", "location", "on_hand", f"reserved + {rows}", "shipped", "version + 1", "is_low"))]
-    moved = [sold, london, many("'reserved'::text"), ids, none, one, none, "''", "''", "now()"]
+    moved = [made("movement_row", *place, "'reserved'", key, "0", "1", "0"), "''", "''", "now()"]
     uuids = f"ARRAY(SELECT gen_random_uuid() FROM {each})"
     payload = many(f"decode(repeat('ab', {EVENT_BYTES}), 'hex')")
     name = "onefold.inventory.v1"
@@ -65,7 +54,7 @@ def reserving_script(sku: str, rows: int) -> str:
         _filled(catalogue.READ_ITEMS, [f"ARRAY['{sku}']"]),
         _filled(orders.LOCK_ROOTS, [ids, "now()"]),
         _filled(levels.LOCK_STOCK, [f"ARRAY['{sku}']"]),
-        _filled(orders.SAVE_ORDERS, [*saved, *lines]),
+        _filled(orders.SAVE_ORDERS, saved),
         _filled(levels.SAVE_STOCK, [*stock, *moved]),
         _filled(outbox._APPEND, told),
         "COMMIT",

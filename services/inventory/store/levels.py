@@ -71,7 +71,7 @@ async def save_stock(
         [row.shipped for row in rows],
         [row.version for row in rows],
         [row.is_low for row in rows],
-        *zip(*movements, strict=True),
+        movements,
         reason,
         actor,
         now,
@@ -131,8 +131,8 @@ WITH levels AS (
 )
 INSERT INTO stock_ledger
     (sku, location, kind, on_hand_delta, reserved_delta, shipped_delta, order_id, reason, actor, occurred_at)
-SELECT sku, location, kind, on_hand, reserved, shipped, order_id, $15, $16, $17
-  FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])
+SELECT sku, location, kind, on_hand, reserved, shipped, order_id, $9, $10, $11
+  FROM unnest($8::movement_row[])
        WITH ORDINALITY AS m (sku, location, kind, order_id, on_hand, reserved, shipped, place)
  ORDER BY place
 """

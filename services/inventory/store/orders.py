@@ -47,16 +47,19 @@ async def save_orders(
     changed = [order for order_id, order in after.items() if order is not before[order_id]]
     if not changed:
         return
-    holds: list[tuple[str, Hold]] = []
+    holds: list[tuple[str, int, str, datetime | None]] = []
+    lines: list[tuple[Any, ...]] = []
     requests: list[tuple[str, str]] = []
     for order in changed:
         old = before[order.order_id]
         kept = set(map(id, old.holds))
-        holds += ((order.order_id, hold) for hold in order.holds if id(hold) not in kept)
+        for hold in order.holds:
+            if id(hold) not in kept:
+                holds.append((order.order_id, hold.reservation, hold.state, hold.lapses_at))
+                lines += (_line_row(order.order_id, hold.reservation, line) for line in hold.lines)
         requests += ((order.order_id, request) for request in order.answered - old.answered)
     # A new root that only got its first hold is as it was inserted.
     roots = [order for order in changed if order.version > 1 or order.placed or order.released_round]
-    lines = [_line_columns(order_id, hold.reservation, line) for order_id, hold in holds for line in hold.lines]
     await tx.execute(
         SAVE_ORDERS,
         [order.order_id for order in roots],
@@ -65,12 +68,9 @@ async def save_orders(
         [order.released_round for order in roots],
         [request[0] for request in requests],
         [request[1] for request in requests],
-        [order_id for order_id, _ in holds],
-        [hold.reservation for _, hold in holds],
-        [hold.state for _, hold in holds],
-        [hold.lapses_at for _, hold in holds],
+        holds,
+        lines,
         now,
-        *(zip(*lines, strict=True) if lines else [()] * _LINE_COLUMNS),
     )
 
 
@@ -119,12 +119,10 @@ def _line(row: asyncpg.Record) -> HoldLine:
     )
 
 
-def _line_columns(order_id: str, reservation: int, line: HoldLine) -> tuple[Any, ...]:
+def _line_row(order_id: str, reservation: int, line: HoldLine) -> tuple[Any, ...]:
     price = line.price
     return order_id, reservation, *line[:-1], price and price.amount_minor, price and price.currency
 
-
-_LINE_COLUMNS = 13
 
 # One statement makes, locks and reads: DO UPDATE waits for a rival and returns what the rival committed (F-26). Sorted,
 # so that two batches lock their roots in one order (S-4). A row that was there before was locked, which xmax tells.
@@ -155,27 +153,23 @@ SELECT order_id, request_id
 SAVE_ORDERS = """
 WITH roots AS (
     INSERT INTO order_stock (order_id, version, placed, released_round, created_at)
-    SELECT order_id, version, placed, released_round, $11
+    SELECT order_id, version, placed, released_round, $9
       FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::integer[])
            AS r (order_id, version, placed, released_round)
     ON CONFLICT (order_id) DO UPDATE
        SET version = excluded.version, placed = excluded.placed, released_round = excluded.released_round
 ), requests AS (
     INSERT INTO stock_requests (order_id, request_id, answered_at)
-    SELECT order_id, request_id, $11 FROM unnest($5::text[], $6::text[]) AS q (order_id, request_id)
+    SELECT order_id, request_id, $9 FROM unnest($5::text[], $6::text[]) AS q (order_id, request_id)
 ), saved AS (
     INSERT INTO holds (order_id, reservation, state, lapses_at)
-    SELECT * FROM unnest($7::text[], $8::integer[], $9::text[], $10::timestamptz[])
-        AS h (order_id, reservation, state, lapses_at)
-     ORDER BY order_id, reservation
+    SELECT * FROM unnest($7::hold_row[]) ORDER BY order_id, reservation
     ON CONFLICT (order_id, reservation) DO UPDATE SET state = excluded.state, lapses_at = excluded.lapses_at
 )
 INSERT INTO hold_lines
     (order_id, reservation, line, sku, location, reserved, committed, shipped, released, returned, name,
      amount_minor, currency)
-SELECT *
-  FROM unnest($12::text[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::integer[], $18::integer[],
-              $19::integer[], $20::integer[], $21::integer[], $22::text[], $23::bigint[], $24::text[])
+SELECT * FROM unnest($8::hold_line_row[])
 ON CONFLICT (order_id, reservation, line) DO UPDATE
    SET committed = excluded.committed, shipped = excluded.shipped, released = excluded.released,
        returned = excluded.returned

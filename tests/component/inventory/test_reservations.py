@@ -203,7 +203,7 @@ async def test_the_schema_refuses_what_cannot_be(shop: Shop, statement: str) -> 
 async def test_what_happens_to_a_batch_costs_the_same_number_of_statements(shop: Shop) -> None:
     await shop.stocked("MUG", london=1000)
     counts: list[int] = []
-    for size in (1, 50):
+    for size in (2, 1, 50):  # with the first one the connection gets to know the types of rows
         commands = [usecases.Reservation(f"{size}-{index}", 1, lines({"MUG": 1}), "GBP") for index in range(size)]
         async with shop.db.transaction() as tx:
             statements: list[object] = []
@@ -211,4 +211,4 @@ async def test_what_happens_to_a_batch_costs_the_same_number_of_statements(shop:
             await usecases.change_reservations(tx, commands, shop.clock.now(), hold=HOLD, units_per_sku_max=9)
             tx.remove_query_logger(statements.append)
         counts.append(len(statements))
-    assert counts[0] == counts[1] <= 6
+    assert counts[1] == counts[2] <= 6
