@@ -28,7 +28,7 @@ class Record(Protocol):
     value: bytes | None
 
     @property
-    def headers(self) -> Iterable[tuple[str, bytes]]: ...
+    def headers(self) -> Iterable[tuple[str, bytes | None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Row:
     key: str
     traceparent: str
     payload: bytes
-    headers: list[tuple[str, bytes]] | None
+    headers: list[tuple[str, bytes | None]] | None
     body: str | None
     problem: str | None
 
@@ -80,10 +80,18 @@ def row_of(record: Record, topic_prefix: str = "") -> Row:
             body,
             problem,
         )
-    arrived = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    arrived = _arrived(record.timestamp)
     place = (event.topic, event.partition, event.offset)
     headers = list(record.headers)
     return Row(*place, None, event.type, "", arrived, event.key, "", event.payload, headers, None, event.reason)
+
+
+def _arrived(timestamp_ms: int) -> datetime:
+    """When the record was written; its producer may claim anything, even a year that no calendar has."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _body(event: IncomingEvent) -> tuple[str | None, str | None]:

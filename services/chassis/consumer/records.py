@@ -14,6 +14,7 @@ from services.chassis.inbox import IncomingEvent
 
 _CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _STORED: Final = ("ce_type", "ce_source", "traceparent")  # as text, which cannot hold NUL (F-32)
+_READ: Final = frozenset((*_STORED, "ce_id", "ce_time"))
 
 
 class Record(Protocol):
@@ -26,7 +27,7 @@ class Record(Protocol):
     value: bytes | None
 
     @property
-    def headers(self) -> Iterable[tuple[str, bytes]]: ...
+    def headers(self) -> Iterable[tuple[str, bytes | None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,15 @@ class Batch:
 
 
 def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
-    """The record's event; `topic_prefix` is taken off its topic. Extra headers do not matter."""
+    """The record's event; `topic_prefix` is taken off its topic.
+
+    Extra headers do not matter, whatever they hold; one without a value, which Kafka allows, is as if it were missing.
+    """
     topic = record.topic.removeprefix(topic_prefix)
     payload = record.value or b""
     headers: dict[str, str] = {}
     try:
-        headers = {name: value.decode() for name, value in record.headers}
+        headers = {name: value.decode() for name, value in record.headers if name in _READ and value is not None}
         key = _key(record.key)
         for name in _STORED:
             if name in headers and "\0" in headers[name]:

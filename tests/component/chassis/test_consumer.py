@@ -167,18 +167,20 @@ async def test_records_that_are_no_events_are_parked(
         await producer.send_and_wait(topic, b"no key", partition=5)
         await producer.send_and_wait(topic, b"no headers", key=b"order-1")
         await producer.send_and_wait(topic, None, key=b"\xff\xfe", partition=5)
+        await producer.send_and_wait(topic, b"", key=b"order-3", headers=[("ce_id", None)])
     finally:
         await producer.stop()
     good = await publish(db, relay, sent("order-2"))
     reader = consumer(db, settings, clock)
     try:
-        await consume(reader, 4)
+        await consume(reader, 5)
     finally:
         await reader.close()
     assert {parked.key for parked in await list_parked(db)} == {
         "partition 5 offset 0",
         "partition 5 offset 1",
         "order-1",
+        "order-3",
     }
     assert await effects(db) == good
 

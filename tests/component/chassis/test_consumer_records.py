@@ -13,10 +13,10 @@ class Record:
     partition = 2
     offset = 7
 
-    def __init__(self, key: bytes | None = b"order-1", value: bytes | None = b"", **headers: bytes) -> None:
+    def __init__(self, key: bytes | None = b"order-1", value: bytes | None = b"", **headers: bytes | None) -> None:
         self.key = key
         self.value = value
-        whole = {
+        whole: dict[str, bytes | None] = {
             "ce_id": new_id().encode(),
             "ce_type": b"a.B",
             "ce_source": b"onefold/a",
@@ -32,6 +32,19 @@ def test_a_record_is_read_as_a_cloud_event() -> None:
     assert event.time.isoformat() == "2026-03-02T09:30:00.250000+00:00"
 
 
+@pytest.mark.requirement("R-5.6")
+@pytest.mark.parametrize("value", [None, b"\xff", b"\0"])
+def test_what_an_extra_header_holds_does_not_matter(value: bytes | None) -> None:
+    assert isinstance(read(Record(extra=value)), IncomingEvent)
+
+
+@pytest.mark.requirement("R-5.6")
+def test_a_header_without_a_value_is_missing() -> None:
+    event = read(Record(traceparent=None))
+    assert isinstance(event, IncomingEvent)
+    assert event.traceparent == ""
+
+
 @pytest.mark.requirement("S-27")
 @pytest.mark.parametrize(
     ("record", "key", "reason"),
@@ -40,6 +53,8 @@ def test_a_record_is_read_as_a_cloud_event() -> None:
         (Record(key=b"a\0b"), "partition 2 offset 7", "the key contains NUL"),
         (Record(key=b"\xff"), "partition 2 offset 7", "utf-8"),
         (Record(ce_id=b"-"), "order-1", "header ce_id is missing"),
+        (Record(ce_id=None), "order-1", "header ce_id is missing"),
+        (Record(ce_type=None), "order-1", "header ce_type is missing"),
         (Record(ce_id=b"7"), "order-1", "badly formed"),
         (Record(ce_time=b"yesterday"), "order-1", "isoformat"),
         (Record(ce_time=b"2026-03-02T09:30:00"), "order-1", "no time zone"),

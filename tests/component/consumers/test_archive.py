@@ -57,7 +57,7 @@ def test_a_record_is_kept_whole_for_a_replay(tmp_path: Path) -> None:
     assert query.ask(f"SELECT {columns} FROM archive", tmp_path).rows == [
         (
             3,
-            dict(kept.headers)["ce_id"].decode(),
+            next(value.decode() for name, value in kept.headers if name == "ce_id" and value),
             "onefold.orders.v1.OrderCreated",
             "onefold/test",
             DAY.replace(tzinfo=None),
@@ -78,10 +78,16 @@ def test_what_cannot_be_read_is_kept_too_and_named(tmp_path: Path) -> None:
     stranger.headers = [
         (name, b"onefold.orders.v9.New" if name == "ce_type" else value) for name, value in stranger.headers
     ]
-    parquet.write(tmp_path, [row_of(each) for each in (headless, garbage, stranger)])
+    valueless = record(records.created("o"), key="o", offset=3)
+    valueless.headers = [("ce_id", None)]
+    untimely = record(records.created("o"), key="o", offset=4)
+    untimely.headers, untimely.timestamp = [], 2**62
+    parquet.write(tmp_path, [row_of(each) for each in (headless, garbage, stranger, valueless, untimely)])
     told = query.ask('SELECT "offset", problem FROM unreadable ORDER BY 1', tmp_path).rows
-    assert [offset for offset, _ in told] == [0, 1, 2]
+    assert [offset for offset, _ in told] == [0, 1, 2, 3, 4]
     assert "unknown event type onefold.orders.v9.New" in told[2][1]
+    assert told[3][1] == "header ce_id is missing"
+    assert query.ask('SELECT headers FROM archive WHERE "offset" = 3', tmp_path).rows == [({"ce_id": None},)]
 
 
 def test_there_is_one_writer_and_it_removes_what_was_left_unfinished(tmp_path: Path) -> None:
