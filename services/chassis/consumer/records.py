@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from services.chassis.inbox import IncomingEvent
 
 _CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_KEY_BYTES: Final = 512  # far more than an id takes; much longer ones do not fit into the indexes of what is parked
 _STORED: Final = ("ce_type", "ce_source", "traceparent")  # as text, which cannot hold NUL (F-32)
 _READ: Final = frozenset((*_STORED, "ce_id", "ce_time"))
 
@@ -105,6 +106,8 @@ def read(record: Record, topic_prefix: str = "") -> IncomingEvent | Unreadable:
 def _key(raw: bytes | None) -> str:
     if not raw:
         raise ValueError("the record has no key")
+    if len(raw) > _KEY_BYTES:
+        raise ValueError(f"the key has {len(raw)} bytes, and {_KEY_BYTES} are allowed")
     if b"\0" in raw:
         raise ValueError("the key contains NUL")  # PostgreSQL's text cannot hold it (F-32)
     return raw.decode()

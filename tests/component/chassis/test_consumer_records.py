@@ -1,9 +1,15 @@
+import random
+import string
+
 import pytest
 
+from services.chassis.clock import ManualClock
+from services.chassis.consumer import list_parked
 from services.chassis.consumer.records import Unreadable, read
+from services.chassis.db import Database
 from services.chassis.ids import new_id
 from services.chassis.inbox import IncomingEvent
-from tests.component.chassis.messaging import TOPIC
+from tests.component.chassis.messaging import POISON, TOPIC, applier, effects, event
 
 pytestmark = pytest.mark.requirement("R-5.1")
 
@@ -45,12 +51,32 @@ def test_a_header_without_a_value_is_missing() -> None:
     assert event.traceparent == ""
 
 
+def test_a_key_may_be_as_long_as_any_id() -> None:
+    event = read(Record(key=b"k" * 512))
+    assert isinstance(event, IncomingEvent)
+    assert event.key == "k" * 512
+
+
+@pytest.mark.requirement("R-5.6", "S-27")
+@pytest.mark.parametrize("length", [512, 513, 100_000])
+async def test_poison_is_parked_however_long_its_key_is(db: Database, clock: ManualClock, length: int) -> None:
+    """The longest key that is one fits into the indexes even where it cannot be compressed."""
+    key = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=length))
+    poison = read(Record(key=key.encode(), value=POISON), "prefix.")
+    healthy = event("order-2", 8)
+    await applier(db, clock).apply([poison, healthy])
+    (parked,) = await list_parked(db)
+    assert parked.key == (key if length == 512 else "partition 2 offset 7")
+    assert await effects(db) == [healthy.id]
+
+
 @pytest.mark.requirement("S-27")
 @pytest.mark.parametrize(
     ("record", "key", "reason"),
     [
         (Record(key=None), "partition 2 offset 7", "the record has no key"),
         (Record(key=b"a\0b"), "partition 2 offset 7", "the key contains NUL"),
+        (Record(key=b"k" * 513), "partition 2 offset 7", "the key has 513 bytes"),
         (Record(key=b"\xff"), "partition 2 offset 7", "utf-8"),
         (Record(ce_id=b"-"), "order-1", "header ce_id is missing"),
         (Record(ce_id=None), "order-1", "header ce_id is missing"),
