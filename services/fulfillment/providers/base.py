@@ -6,10 +6,12 @@ Why: the use cases know no provider's words; a second provider is a second file 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from services.chassis.operations import Operation
 from services.fulfillment.domain import ObjectSeen
+
+GONE: Final = "GONE"  # error code of a confirm or cancel: the provider has no such object (any more)
 
 
 class Malformed(Exception):
@@ -92,7 +94,7 @@ class Provider(Protocol):
         """The exact parameters of a create. Raises NotShippable."""
 
     async def send(self, operation: Operation) -> dict[str, Any]:
-        """Send a stored operation; the provider's object with its parcels."""
+        """Send a stored operation; the provider's object with its parcels. Declined with GONE where it has none."""
 
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:
         """What became of an operation in doubt; None if its absence is proved."""

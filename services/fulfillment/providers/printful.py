@@ -15,7 +15,7 @@ from services.chassis.http import Answer, AnswerLost, HttpClient, NeverSent
 from services.chassis.money import decimal_text
 from services.chassis.operations import Declined, Operation, Retryable, Unknown
 from services.fulfillment.domain import Kind, LineQuantity, ObjectSeen, ProviderState, SeenShipment, ShipmentState
-from services.fulfillment.providers.base import Draft, Hint, Malformed, NotShippable
+from services.fulfillment.providers.base import GONE, Draft, Hint, Malformed, NotShippable
 
 _PLACES: Final = 20
 _PAGE: Final = 100
@@ -123,9 +123,9 @@ class PrintfulProvider:
             case Kind.CREATE:
                 answer = await self._call("POST", "orders", json_body=stored["order"])
             case Kind.CONFIRM:
-                answer = await self._call("POST", f"orders/@{stored['external_id']}/confirm")
+                answer = await self._of_object("POST", f"orders/@{stored['external_id']}/confirm")
             case Kind.CANCEL:
-                answer = await self._call("DELETE", f"orders/@{stored['external_id']}")
+                answer = await self._of_object("DELETE", f"orders/@{stored['external_id']}")
         return await self._with_parcels(answer["result"])
 
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:
@@ -179,6 +179,13 @@ class PrintfulProvider:
         kept = {key: order.get(key) for key in ("id", "external_id", "status", "error", "updated")}
         items = [{key: item.get(key) for key in ("id", "external_id", "sku", "quantity")} for item in order["items"]]
         return {**kept, "items": items, "parcels": parcels}
+
+    async def _of_object(self, method: str, path: str) -> dict[str, Any]:
+        """Ask something of an object; that there is none is no refusal to do it."""
+        try:
+            return await self._call(method, path)
+        except Declined as refusal:
+            raise (Declined(GONE, str(refusal)) if refusal.code == "404" else refusal) from refusal
 
     async def _call(
         self, method: str, path: str, *, json_body: Any = None, parcels_of: Mapping[str, Any] | None = None
