@@ -7,7 +7,7 @@ import pytest
 from onefold.payments.v1 import payments_events_pb2, payments_pb2
 
 from services.chassis.ids import new_id
-from tests.component.payments.counter import Counter, cancellation
+from tests.component.payments.counter import Counter, cancellation, placed
 
 NOTHING = payments_events_pb2.CANCELLATION_OUTCOME_NOTHING_TAKEN
 MONEY = payments_events_pb2.CANCELLATION_OUTCOME_MONEY_TAKEN
@@ -29,6 +29,15 @@ async def test_a_payable_that_never_existed_is_settled_and_closed(counter: Count
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await counter.create(order_id)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.requirement("S-9")
+async def test_the_cancellation_of_a_free_order_is_answered(counter: Counter) -> None:
+    order_id, cancellation_id = new_id(), new_id()
+    await counter.hear(placed(order_id, 0), cancellation(order_id, cancellation_id))
+    assert await settled(counter, order_id) == [(cancellation_id, NOTHING)]
+    (answer,) = await counter.said(order_id)
+    assert (answer.snapshot.due_minor, answer.snapshot.currency) == (0, "USD")  # type: ignore[attr-defined]
 
 
 @pytest.mark.requirement("S-9", "R-1.4")
