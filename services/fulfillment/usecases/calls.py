@@ -34,8 +34,15 @@ class Call:
             raise Declined(ABSENT, str(error)) from error
 
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:
-        """Find out what became of it."""
-        return await self._context.provider.look_up(operation)
+        """Find out what became of it.
+
+        A create or confirm that was not executed has ended: whether it is still wanted, after a cancellation was heard
+        meanwhile, is the domain's, under the root's lock (S-10). A cancel is wanted whatever was heard: sent again.
+        """
+        answer = await self._context.provider.look_up(operation)
+        if answer is None and operation.kind != domain.Kind.CANCEL:
+            raise Declined(ABSENT, f"not executed, by look-up: {operation.error}")
+        return answer
 
     async def settle(self, tx: Transaction, operations: Sequence[Operation]) -> None:
         """Decide what the outcomes mean; until now they were under way, as far as the domain knows."""

@@ -1,5 +1,7 @@
 """Cancelled units will certainly not ship: one answer, and only on proof (S-10)."""
 
+from typing import Any
+
 import pytest
 
 from services.chassis.ids import new_id
@@ -35,6 +37,39 @@ async def test_while_a_create_is_in_doubt_there_is_no_answer(warehouse: Warehous
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_created, ledger.times_charged, ledger.status) == (1, 0, "canceled")
     assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+@pytest.mark.parametrize(("operation", "created"), [("orders.create", 0), ("orders.confirm", 1)])
+@pytest.mark.parametrize("kind", ["timeout_before", "error_before"])
+async def test_what_never_arrived_is_not_sent_again_once_a_cancellation_was_heard(
+    warehouse: Warehouse, operation: str, created: int, kind: Any
+) -> None:
+    order_id = new_id()
+    await warehouse.provider.faults.api(
+        vendor="printful", operation=operation, kind=kind, order_id=warehouse.external_id(order_id), times=1
+    )
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]
+    await warehouse.pass_time(minutes=5)
+    ledger = await warehouse.ledger(order_id)
+    assert (ledger.times_created, ledger.times_charged) == (created, 0)
+    assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+@pytest.mark.requirement("R-4.7")
+async def test_a_cancel_that_never_arrived_is_sent_again(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.provider.faults.api(
+        vendor="printful", operation="orders.cancel", kind="timeout_before", order_id=warehouse.external_id(order_id)
+    )
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.cancel(order_id, request_id)
+    await warehouse.work()
+    await warehouse.pass_time(minutes=5)
+    assert (await warehouse.ledger(order_id)).status == "canceled"
+    assert (await warehouse.names(order_id))[-1] == "FulfillmentCancelled"
 
 
 async def test_a_confirmed_order_is_cancelled_at_the_provider_first(warehouse: Warehouse) -> None:

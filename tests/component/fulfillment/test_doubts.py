@@ -121,6 +121,23 @@ async def test_a_provider_that_never_takes_it_parks_the_order_after_a_day(wareho
     assert await warehouse.incidents() == ["fulfillment_failed"]
 
 
+@pytest.mark.requirement("R-4.7", "S-15")
+@pytest.mark.parametrize("operation", ["orders.create", "orders.confirm"])
+async def test_tries_that_look_ups_proved_absent_count_as_well(warehouse: Warehouse, operation: str) -> None:
+    order_id = new_id()
+    external_id = warehouse.external_id(order_id)
+    await warehouse.provider.faults.api(
+        vendor="printful", operation=operation, kind="error_before", order_id=external_id, times=100
+    )
+    await warehouse.request(order_id)
+    await warehouse.work()
+    for _ in range(2 * 8):  # each try is sent, and then looked up
+        await warehouse.pass_time(hours=15)
+    assert await warehouse.state(order_id) == "FAILED"
+    assert await warehouse.names(order_id) == ["FulfillmentFailed"]
+    assert await warehouse.incidents() == ["fulfillment_failed"]
+
+
 @pytest.mark.requirement("R-4.1", "S-26")
 async def test_while_orders_is_away_no_try_is_lost(warehouse: Warehouse) -> None:
     order_id = new_id()
