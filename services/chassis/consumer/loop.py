@@ -83,6 +83,7 @@ class Consumer:
         self._stop = asyncio.Event()
         self._stall_after_s = stall_after_s
         self._watched_at = 0.0
+        self._emptied_at = 0.0
         self._behind: dict[Any, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -139,7 +140,7 @@ class Consumer:
         if not self._ahead.items:
             self._take(await self._wait(kafka))
         elif room := self._room:
-            self._take(await kafka.getmany(timeout_ms=0, max_records=room))
+            self._take(await self._look(kafka, room))
         async with self._in_flight:
             batch, self._ahead = self._ahead, Batch()
             if not batch.items:
@@ -154,7 +155,14 @@ class Consumer:
 
     async def _wait(self, kafka: "AIOKafkaConsumer") -> Mapping[Any, Any]:
         """What comes within a poll; nothing once this process is to stop. What is given up was never applied."""
-        return await unless_stopped(self._stop, kafka.getmany(timeout_ms=_POLL_MS, max_records=self._room)) or {}
+        return await unless_stopped(self._stop, self._look(kafka, self._room, _POLL_MS)) or {}
+
+    async def _look(self, kafka: "AIOKafkaConsumer", most: int, timeout_ms: int = 0) -> Mapping[Any, Any]:
+        """What Kafka's client has, up to `most` records; if they are fewer, it has nothing more of any partition."""
+        found: Mapping[Any, Any] = await kafka.getmany(timeout_ms=timeout_ms, max_records=most)
+        if sum(map(len, found.values())) < most:
+            self._emptied_at = asyncio.get_running_loop().time()
+        return found
 
     async def _apply(self, kafka: "AIOKafkaConsumer", batch: Batch, reads_ahead: bool) -> None:
         """Apply, and while the database works read what comes next; if it fails, all of it comes again."""
@@ -182,7 +190,7 @@ class Consumer:
         while wanted and (room := self._room):
             await asyncio.sleep(0)
             try:
-                found = await kafka.getmany(timeout_ms=0, max_records=min(room, _PORTION))
+                found = await self._look(kafka, min(room, _PORTION))
             except Exception as error:
                 if not _is_kafka(error):
                     raise
@@ -254,7 +262,11 @@ class Consumer:
             log.warning("offsets_not_committed", consumer=self.name, error=repr(error))
 
     async def _watch(self, kafka: "AIOKafkaConsumer") -> None:
-        """Which partition was behind at the last look and has not moved since? The fetcher may be dead, so ask anew."""
+        """Which partition was behind at the last look and has not moved since? The fetcher may be dead, so ask anew.
+
+        While there is a backlog, aiokafka hands over one partition after the other: one stands still only if, a good
+        while after the last look, the client had nothing of it in memory.
+        """
         await parking.look_at_parked(self._database, self.name)
         behind_before, self._behind = self._behind, {}
         async with asyncio.timeout(_KAFKA_TIMEOUT_S):
@@ -263,7 +275,9 @@ class Consumer:
             positions = {place: await kafka.position(place) for place in assigned}
         behind = {place: position for place, position in positions.items() if ends[place] > position}
         _lag.labels(self.name).set(sum(ends[place] - position for place, position in behind.items()))
-        if stuck := [place for place, position in behind.items() if behind_before.get(place) == position]:
+        brings_nothing = self._emptied_at - self._watched_at >= self._stall_after_s / 2
+        stuck = [place for place, position in behind.items() if behind_before.get(place) == position]
+        if brings_nothing and stuck:
             raise Stalled(f"{self.name}: no event in {self._stall_after_s} s from {stuck}, though there are some")
         self._watched_at, self._behind = asyncio.get_running_loop().time(), behind
 
