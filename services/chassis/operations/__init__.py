@@ -22,10 +22,11 @@ from services.chassis.operations.model import (
     operation_id,
 )
 from services.chassis.operations.runner import OperationRunner
-from services.chassis.operations.settling import RESEND_FOR, UNRESOLVED, UNSETTLED, BackOff
+from services.chassis.operations.settling import DELAYED, RESEND_FOR, UNRESOLVED, UNSETTLED, BackOff
 
 __all__ = [
     "ABSENT",
+    "DELAYED",
     "PLANNED",
     "RESEND_FOR",
     "UNRESOLVED",

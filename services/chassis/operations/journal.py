@@ -100,6 +100,7 @@ UPDATE operations
    SET state = $3, next_try_at = $4, error = $5, key_spent = key_spent OR $6,
        in_doubt = $7, lease_until = CASE WHEN $8 THEN NULL ELSE lease_until END
  WHERE id = $1 AND fence = $2 AND settled_at IS NULL
+RETURNING id::text
 """
 
 _SETTLE: Final = f"""
@@ -204,9 +205,12 @@ async def postpone(
     in_doubt: bool,
     release: bool,
     key_spent: bool = False,
-) -> None:
-    """Try again later. `release` ends the lease at once: only where nothing of this try can still be on its way."""
-    await tx.execute(
+) -> bool:
+    """Try again later; False if the lease was lost.
+
+    `release` ends the lease at once: only where nothing of this try can still be on its way.
+    """
+    row = await tx.fetchrow(
         _POSTPONE,
         operation.id,
         operation.fence,
@@ -217,6 +221,7 @@ async def postpone(
         in_doubt,
         release,
     )
+    return row is not None
 
 
 async def settle(tx: Transaction, ended: Sequence[tuple[Operation, Result]], now: datetime) -> list[Operation]:

@@ -15,7 +15,7 @@ from typing import Final
 from services.chassis.batch import Batcher, Retry
 from services.chassis.clock import Clock
 from services.chassis.db import Database, Transaction, is_broken_plumbing
-from services.chassis.incidents import Incident, open_incidents
+from services.chassis.incidents import Incident, match, open_incidents
 from services.chassis.operations import journal
 from services.chassis.operations.errors import Retryable, Unknown
 from services.chassis.operations.model import Operation, OperationState, ProviderCall, Result
@@ -25,8 +25,10 @@ log = get_logger(__name__)
 _Ended = tuple[Operation, Result]
 
 RESEND_FOR: Final = timedelta(hours=23)  # providers keep idempotency keys for at least 24 h (F-9)
+DELAYED: Final = "operation_delayed"
 UNRESOLVED: Final = "operation_unresolved"
 UNSETTLED: Final = "operation_unsettled"
+_DELAYED_AFTER: Final = timedelta(hours=1)
 _LOOK_UP_AT_MOST_EVERY: Final = timedelta(hours=1)
 _SETTLE_PAUSE_S: Final = 0.2
 
@@ -77,17 +79,18 @@ class Settler:
             if is_broken_plumbing(error):
                 raise
             log.error("operation_not_settled", operation_id=operation.id, kind=operation.kind, exc_info=error)
-            await self._look_again(operation, f"settle: {error!r}")
-            await self._raise_incident(operation, UNSETTLED, repr(error))
+            await self._look_again(operation, f"settle: {error!r}", self._incident(operation, UNSETTLED, repr(error)))
             return None
         _outcomes.labels(operation.kind, result.error_code or result.state.value.lower()).inc()
         return settled
 
     async def retry_later(self, operation: Operation, error: Retryable) -> None:
-        """Never executed: the same bytes are sent again after a pause."""
+        """Never executed: the same bytes are sent again after a pause, and after an hour of that a person is told."""
         _outcomes.labels(operation.kind, "retryable").inc()
         pause = error.after or self._back_off.pause(operation.tries)
-        await self._postpone(operation, OperationState.SENT, pause, str(error), in_doubt=False, release=True)
+        late = self._clock.now() - (operation.first_sent_at or operation.planned_at) >= _DELAYED_AFTER
+        incident = self._incident(operation, DELAYED, str(error)) if late else None
+        await self._postpone(operation, OperationState.SENT, pause, str(error), incident, in_doubt=False, release=True)
 
     async def unknown(self, operation: Operation, error: Exception) -> None:
         """Perhaps executed, perhaps still under way: the lease runs on, and whoever comes after it looks up first."""
@@ -107,21 +110,31 @@ class Settler:
 
     async def unresolved(self, operation: Operation, error: str) -> None:
         """The provider could not say, or shows nothing though it is too late to send: look again; a person knows."""
-        await self._look_again(operation, error)
-        if self.too_old(operation):
-            await self._raise_incident(operation, UNRESOLVED, error)
+        incident = self._incident(operation, UNRESOLVED, error) if self.too_old(operation) else None
+        await self._look_again(operation, error, incident)
 
-    async def _look_again(self, operation: Operation, error: str) -> None:
+    async def _look_again(self, operation: Operation, error: str, incident: Incident | None) -> None:
         """Soon at first, then hourly: half of the time that it is in doubt already."""
         age = self._clock.now() - (operation.first_sent_at or self._clock.now())
         pause = min(max(age / 2, self._back_off.first), _LOOK_UP_AT_MOST_EVERY)
-        await self._postpone(operation, OperationState.UNKNOWN, pause, error, in_doubt=True, release=True)
+        await self._postpone(operation, OperationState.UNKNOWN, pause, error, incident, in_doubt=True, release=True)
 
     async def _postpone(
-        self, operation: Operation, state: OperationState, pause: timedelta, error: str, **flags: bool
+        self,
+        operation: Operation,
+        state: OperationState,
+        pause: timedelta,
+        error: str,
+        incident: Incident | None = None,
+        **flags: bool,
     ) -> None:
         next_try_at = self._clock.now() + pause
-        await self._database.run(lambda tx: journal.postpone(tx, operation, state, next_try_at, error, **flags))
+
+        async def body(tx: Transaction) -> None:
+            if await journal.postpone(tx, operation, state, next_try_at, error, **flags) and incident is not None:
+                await open_incidents(tx, [incident])
+
+        await self._database.run(body)
 
     async def _stored(self, ended: _Ended) -> Operation | None:
         """With those that end together; alone where that fails, for others must not wait for a row that is locked.
@@ -164,12 +177,16 @@ class Settler:
             by_call.setdefault(self._calls[operation.kind], []).append(operation)
         for call, operations in by_call.items():
             await call.settle(tx, operations)
+        # What is absent is planned anew, and may be refused like this one. What went well at once was never delayed.
+        over = [_delay(each) for each in settled if not each.absent and (each.tries > 1 or each.number > 1)]
+        if over:
+            await match(tx, DELAYED, over, now=self._clock.now())
         return settled
 
-    async def _raise_incident(self, operation: Operation, kind: str, error: str) -> None:
-        incident = Incident(
+    def _incident(self, operation: Operation, kind: str, error: str) -> Incident:
+        return Incident(
             kind=kind,
-            subject=operation.id,
+            subject=_delay(operation) if kind == DELAYED else operation.id,
             order_id=operation.subject,
             opened_at=self._clock.now(),
             details={
@@ -179,4 +196,8 @@ class Settler:
                 "error": error[:500],
             },
         )
-        await self._database.run(lambda tx: open_incidents(tx, [incident]))
+
+
+def _delay(operation: Operation) -> str:
+    """What is delayed: after 23 h it is asked for by another operation, and is no new incident."""
+    return f"{operation.kind} {operation.subject}"

@@ -10,6 +10,7 @@ from services.chassis.db import Database
 from services.chassis.incidents import list_open
 from services.chassis.operations import (
     ABSENT,
+    DELAYED,
     UNRESOLVED,
     Operation,
     OperationState,
@@ -142,6 +143,27 @@ async def test_what_was_refused_for_23_hours_is_absent(db: Database, clock: Manu
     assert await runs.run_once() == 1
     assert (await read(db, CREATE.id)).absent
     assert (len(provider.sent), provider.looked_up) == (1, [])
+
+
+async def test_what_is_refused_for_an_hour_is_told_to_a_person_until_it_ends(db: Database, clock: ManualClock) -> None:
+    provider = Provider(*[Retryable("403")] * 4)
+    provider.plans_next = True
+    runs = runner(db, clock, provider)
+    await runs.run_now(await planned(db))
+    clock.advance(timedelta(minutes=59))
+    assert (await runs.run_once(), await list_open(db)) == (1, [])
+    clock.advance(timedelta(minutes=10))
+    assert await runs.run_once() == 1
+    (incident,) = await list_open(db, kind=DELAYED)
+    assert (incident.order_id, incident.details["error"]) == (ORDER, "403")
+    clock.advance(timedelta(hours=22))
+    assert await runs.run_once() == 1
+    assert [row.absent for row in await list_operations(db, ORDER)] == [True, False]
+    assert await runs.run_once() == 1
+    assert [open_one.id for open_one in await list_open(db)] == [incident.id]
+    clock.advance(timedelta(minutes=10))
+    assert await runs.run_once() == 1
+    assert await list_open(db) == []
 
 
 @pytest.mark.requirement("S-16")

@@ -1,12 +1,17 @@
 """Refunds, captures and disputes: what goes back never exceeds what came."""
 
+from datetime import timedelta
+from typing import Any
+
 import asyncpg
 import pytest
+import stripe
 from onefold.payments.v1 import payments_events_pb2, payments_pb2
 
 from services.chassis.ids import new_id
 from tests.component.payments.counter import Counter, cancellation, capture, refund
 
+SDK: Any = stripe  # the SDK's errors have constructors without types
 UNBALANCED = """
 SELECT count(*) FROM (
     SELECT debit AS account, currency, amount_minor FROM payment_transactions
@@ -67,6 +72,38 @@ async def test_a_refund_that_fails_later_is_reversed_and_can_be_tried_again(coun
     assert await counter.open_incidents() == ["refund_failed"]
     await counter.hear(refund(order_id, 1_000, refund_id))
     assert await counter.database.fetchval("SELECT count(*) FROM refunds WHERE state = 'PENDING'") == 1
+
+
+def refuses(counter: Counter, patch: pytest.MonkeyPatch, call: str, error: stripe.StripeError) -> None:
+    """From now on Stripe answers this call with an error."""
+
+    async def refuse(*_: Any) -> None:
+        raise error
+
+    provider: Any = counter.context.provider
+    patch.setitem(provider._calls, call, refuse)
+
+
+@pytest.mark.requirement("S-15", "S-18")
+async def test_a_refund_that_our_key_may_not_make_is_told_to_a_person_and_made_later(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    await counter.pay(order_id)
+    await counter.tell()
+    body = {"error": {"type": "invalid_request_error", "message": "The key lacks a permission."}}
+    refuses(counter, monkeypatch, "refunds.create", SDK.PermissionError("No.", http_status=403, json_body=body))
+    await counter.hear(refund(order_id, 1_000))
+    for hours in (1, 23, 1):
+        await counter.settle_operations()
+        counter.clock.advance(timedelta(hours=hours))
+    await counter.settle_operations()
+    assert await counter.open_incidents() == ["operation_delayed"]
+    monkeypatch.undo()
+    counter.clock.advance(timedelta(hours=1))
+    await counter.settle_operations()
+    assert await counter.open_incidents() == []
+    assert (await counter.sim.client.stripe.ledger(order_id)).refunded == {"usd": 1_000}
 
 
 @pytest.mark.requirement("S-18", "S-13")
