@@ -21,6 +21,19 @@ class PrintfulControl:
         """One parcel leaves: with `items` (item id to quantity), or all that is left."""
         return await self._http.act(views.ParcelView, f"/printful/orders/{external_id}/ship", items=items)
 
+    async def pack(self, external_id: str, items: dict[int, int] | None = None) -> views.ParcelView:
+        """One parcel is made ready with `items`, or all that is left; it does not leave yet."""
+        return await self._http.act(views.ParcelView, f"/printful/orders/{external_id}/pack", items=items)
+
+    async def mark(
+        self, external_id: str, shipment_status: str, delivery_status: str = "unknown", shipment_id: int | None = None
+    ) -> list[views.ParcelView]:
+        """What becomes of one parcel or all, in v2's words or in any other; with the first `shipped` it leaves."""
+        body: dict[str, Any] = {"shipment_status": shipment_status, "delivery_status": delivery_status}
+        if shipment_id is not None:
+            body["shipment_id"] = shipment_id
+        return _PARCELS.validate_python(await self._http.post(f"/printful/orders/{external_id}/mark", body))
+
     async def deliver(self, external_id: str, shipment_id: int | None = None) -> list[views.ParcelView]:
         """Parcels on their way arrive: one, or all."""
         body = {} if shipment_id is None else {"shipment_id": shipment_id}

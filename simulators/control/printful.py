@@ -21,7 +21,7 @@ def order_view(row: Object) -> views.PrintfulOrderView:
         external_id=row["external_id"],
         status=row["status"],
         items={line["id"]: (line["sync_variant_id"], line["quantity"]) for line in row["items"]},
-        parcels=[parcel_view(parcel) for parcel in row["shipments"]],
+        parcels=[parcel_view(parcel) for parcel in row["shipments"] if parcel["shipped_at"] is not None],
     )
 
 
@@ -71,10 +71,23 @@ def _parcels(row: Object, body: Body) -> list[Object]:
     return found
 
 
-def _ship(world: World, words: Words, body: Body) -> views.ParcelView:
+def _units(body: Body) -> dict[int, int] | None:
     items = body.get("items")
-    units = None if items is None else {int(item_id): int(quantity) for item_id, quantity in items.items()}
-    return parcel_view(world.store.ship(_order(world, words), units))
+    return None if items is None else {int(item_id): int(quantity) for item_id, quantity in items.items()}
+
+
+def _ship(world: World, words: Words, body: Body) -> views.ParcelView:
+    return parcel_view(world.store.ship(_order(world, words), _units(body)))
+
+
+def _pack(world: World, words: Words, body: Body) -> views.ParcelView:
+    return parcel_view(world.store.pack(_order(world, words), _units(body)))
+
+
+def _mark(world: World, words: Words, body: Body) -> list[Any]:
+    row = _order(world, words)
+    status = (str(body["shipment_status"]), str(body["delivery_status"]))
+    return [parcel_view(world.store.mark(row, parcel, *status)) for parcel in _parcels(row, body)]
 
 
 def _deliver(world: World, words: Words, body: Body) -> list[Any]:
@@ -121,6 +134,8 @@ TABLE: list[tuple[str, str, Callable[[World, Words, Body], Any]]] = [
     ("GET", "/printful/ledger", _ledger),
     ("GET", "/printful/ledgers", _ledgers),
     ("POST", "/printful/orders/{ref}/ship", _ship),
+    ("POST", "/printful/orders/{ref}/pack", _pack),
+    ("POST", "/printful/orders/{ref}/mark", _mark),
     ("POST", "/printful/orders/{ref}/deliver", _deliver),
     ("POST", "/printful/orders/{ref}/return", _return),
     ("POST", "/printful/orders/{ref}/start", _start),

@@ -79,7 +79,7 @@ def costs(lines: list[Object], currency: str) -> Object:
 
 
 def shipment(units: dict[int, int], now: int) -> Object:
-    """A parcel that left; the fields that only v2 shows begin with an underscore."""
+    """A parcel that is ready to leave; the fields that only v2 shows begin with an underscore."""
     identifier = number()
     tracking = f"9400{identifier}{identifier % 97:02d}"
     return {
@@ -89,20 +89,25 @@ def shipment(units: dict[int, int], now: int) -> Object:
         "tracking_number": tracking,
         "tracking_url": f"https://tools.usps.com/go/TrackConfirmAction?tLabels={tracking}",
         "created": now,
-        "ship_date": iso(now)[:10],
-        "shipped_at": now,
+        "ship_date": None,
+        "shipped_at": None,
         "reshipment": False,
         "items": [
             {"item_id": item_id, "quantity": quantity, "picked": 1, "printed": 1} for item_id, quantity in units.items()
         ],
-        "_shipment_status": "shipped",
-        "_delivery_status": "in_transit",
+        "_shipment_status": "packaged",
+        "_delivery_status": "pre_transit",
         "_delivered_at": None,
     }
 
 
+def counts(parcel: Object) -> bool:
+    """Whether its units are in it: a parcel that was cancelled will not leave."""
+    return bool(parcel["_shipment_status"] != "canceled")
+
+
 def order_v1(row: Object) -> Object:
-    """The order as v1 answers and sends it: it says that a parcel left, not whether it arrived."""
+    """The order as v1 answers and sends it: it lists parcels, and does not say whether they left or arrived."""
     return {**_shown(row), "shipments": [_shown(parcel) for parcel in row["shipments"]]}
 
 
@@ -116,7 +121,7 @@ def shipment_v2(row: Object, parcel: Object) -> Object:
         "carrier": parcel["carrier"],
         "service": parcel["service"],
         "shipment_status": parcel["_shipment_status"],
-        "shipped_at": iso(parcel["shipped_at"]),
+        "shipped_at": iso(parcel["shipped_at"]) if parcel["shipped_at"] else None,
         "delivery_status": parcel["_delivery_status"],
         "delivered_at": iso(parcel["_delivered_at"]) if parcel["_delivered_at"] else None,
         "departure_address": {"country_name": "Latvia", "country_code": "LV", "state_code": None},

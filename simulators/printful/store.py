@@ -6,7 +6,7 @@ from functools import partial
 from itertools import count
 
 from ..settings import SimulatorSettings
-from ..shared.clock import Agenda, SimulatorClock
+from ..shared.clock import Agenda, SimulatorClock, iso
 from ..shared.faults import FaultBook
 from ..shared.ids import number
 from ..shared.webhooks import WebhookDesk
@@ -176,6 +176,33 @@ class Store:
 
     def ship(self, row: Object, units: dict[int, int] | None = None) -> Object:
         """A parcel leaves with `units` (by item id), or with all that is left; returns the shipment."""
+        return self.mark(row, self._packed(row, units), "shipped", "in_transit")
+
+    def pack(self, row: Object, units: dict[int, int] | None = None) -> Object:
+        """A parcel is made ready and does not leave yet: v1 and v2 show it already."""
+        parcel = self._packed(row, units)
+        self._touch(row, "order_updated")
+        return parcel
+
+    def mark(self, row: Object, parcel: Object, shipment_status: str, delivery_status: str) -> Object:
+        """What becomes of a parcel in v2's words, whatever they are; with the first `shipped` it leaves."""
+        parcel.update(_shipment_status=shipment_status, _delivery_status=delivery_status)
+        if shipment_status != "shipped" or parcel["shipped_at"] is not None:
+            self._touch(row, "order_updated")
+            return parcel
+        parcel.update(shipped_at=self.now(), ship_date=iso(self.now())[:10])
+        whole = not self.left(row) and all(each["shipped_at"] for each in row["shipments"] if objects.counts(each))
+        row["status"] = "fulfilled" if whole else "partial"
+        variants = {line["id"]: line["sync_variant_id"] for line in row["items"]}
+        sent: dict[int, int] = {}
+        for entry in parcel["items"]:
+            variant = variants[entry["item_id"]]
+            sent[variant] = sent.get(variant, 0) + entry["quantity"]
+        self._note(row, "parcel_sent", shipment=parcel["id"], units=sent)
+        self._touch(row, "shipment_sent", parcel)
+        return parcel
+
+    def _packed(self, row: Object, units: dict[int, int] | None) -> Object:
         self._expect(row, AT_WORK)
         left = self.left(row)
         packed = left if units is None else units
@@ -184,13 +211,6 @@ class Store:
             raise bad_request(f"These items cannot be shipped in that quantity: {wrong or 'none left'}")
         parcel = objects.shipment(packed, self.now())
         row["shipments"].append(parcel)
-        row["status"] = "partial" if self.left(row) else "fulfilled"
-        variants = {line["id"]: line["sync_variant_id"] for line in row["items"]}
-        sent: dict[int, int] = {}
-        for item_id, quantity in packed.items():
-            sent[variants[item_id]] = sent.get(variants[item_id], 0) + quantity
-        self._note(row, "parcel_sent", shipment=parcel["id"], units=sent)
-        self._touch(row, "shipment_sent", parcel)
         return parcel
 
     def deliver(self, row: Object, parcel: Object) -> Object:
@@ -212,9 +232,9 @@ class Store:
         return parcel
 
     def left(self, row: Object) -> dict[int, int]:
-        """Units not yet in a parcel, by item id."""
+        """Units not yet in a parcel, by item id; those of a parcel that was cancelled are packed anew."""
         left = {line["id"]: line["quantity"] for line in row["items"]}
-        for parcel in row["shipments"]:
+        for parcel in filter(objects.counts, row["shipments"]):
             for entry in parcel["items"]:
                 left[entry["item_id"]] -= entry["quantity"]
         return {item_id: quantity for item_id, quantity in left.items() if quantity}

@@ -105,5 +105,8 @@ class Provider(Protocol):
     def read_object(self, answer: Mapping[str, Any], at: datetime) -> ObjectSeen:
         """The sight that an answer shows, its items turned back into lines of the order."""
 
+    def unknown_words(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Words for states in an answer that the adapter does not know; `read_object` let them move nothing."""
+
     async def close(self) -> None:
         """Close connections."""

@@ -15,25 +15,12 @@ from services.chassis.http import Answer, AnswerLost, HttpClient, NeverSent
 from services.chassis.money import decimal_text
 from services.chassis.operations import Declined, Operation, Retryable, Unknown
 from services.fulfillment.domain import Kind, LineQuantity, ObjectSeen, ProviderState, SeenShipment, ShipmentState
+from services.fulfillment.providers import printful_words
 from services.fulfillment.providers.base import GONE, Draft, Hint, Malformed, NotShippable
 
 _PLACES: Final = 20
 _PAGE: Final = 100
 _JSON: Final = {"Content-Type": "application/json"}
-
-# Printful's words for the state of an order (F-18); `partial`: some parcels left, the rest is being made.
-_STATES: Final = {
-    "draft": ProviderState.DRAFT,
-    "pending": ProviderState.PENDING,
-    "inreview": ProviderState.IN_PROCESS,
-    "inprocess": ProviderState.IN_PROCESS,
-    "partial": ProviderState.IN_PROCESS,
-    "onhold": ProviderState.ON_HOLD,
-    "failed": ProviderState.FAILED,
-    "canceled": ProviderState.CANCELED,
-    "archived": ProviderState.FULFILLED,
-    "fulfilled": ProviderState.FULFILLED,
-}
 
 
 class PrintfulProvider:
@@ -133,7 +120,7 @@ class PrintfulProvider:
         found = await self.fetch(operation.parameters["external_id"])
         if found is None:
             return None
-        state = _STATES.get(found["status"])
+        state = printful_words.order_state(found)
         kind = Kind(operation.kind)
         if kind is Kind.CREATE:
             return found
@@ -152,18 +139,26 @@ class PrintfulProvider:
         return await self._with_parcels(answer["result"])
 
     def read_object(self, answer: Mapping[str, Any], at: datetime) -> ObjectSeen:
-        """The sight that an answer of `send`, `look_up` or `fetch` shows; an unknown word counts as being made."""
+        """The sight that an answer of `send`, `look_up` or `fetch` shows, with the parcels that left."""
         # Somebody may have added items at Printful by hand: they are no lines of ours.
         ours = [item for item in answer["items"] if str(item["external_id"]).isdecimal()]
         lines = {item["id"]: (int(item["external_id"]), str(item["sku"])) for item in ours}
-        parcels = [_shipment(parcel, lines, at) for parcel in answer["parcels"]]
+        parcels = [
+            _shipment(parcel, state, lines, at)
+            for parcel in answer["parcels"]
+            if (state := printful_words.parcel_state(parcel))
+        ]
         return ObjectSeen(
             object_id=str(answer["id"]),
             number=int(str(answer["external_id"]).rsplit("-", 1)[1]),
-            state=_STATES.get(answer["status"], ProviderState.IN_PROCESS),
+            state=printful_words.order_state(answer),
             shipments=tuple(parcel for parcel in parcels if parcel.lines),
             reason=_text(answer.get("error")),
         )
+
+    def unknown_words(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Words in an answer that we do not know."""
+        return printful_words.unknown_words(answer)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -239,7 +234,9 @@ def _storable(text: str) -> None:
     text.encode()
 
 
-def _shipment(parcel: Mapping[str, Any], lines: Mapping[int, tuple[int, str]], at: datetime) -> SeenShipment:
+def _shipment(
+    parcel: Mapping[str, Any], state: ShipmentState, lines: Mapping[int, tuple[int, str]], at: datetime
+) -> SeenShipment:
     units = tuple(
         LineQuantity(*lines[item["order_item_id"]], int(item["quantity"]))
         for item in parcel["shipment_items"]
@@ -248,17 +245,11 @@ def _shipment(parcel: Mapping[str, Any], lines: Mapping[int, tuple[int, str]], a
     sent_at = parcel.get("shipped_at")
     return SeenShipment(
         provider_id=str(parcel["id"]),
-        state=_shipment_state(parcel),
+        state=state,
         lines=units,
         carrier=_text(parcel.get("carrier")),
         tracking_number=_text(parcel.get("tracking_number")),
         tracking_url=_text(parcel.get("tracking_url")),
         sent_at=datetime.fromisoformat(sent_at) if sent_at else at,
+        reason=_text(parcel.get("delivery_status")) if state is ShipmentState.FAILED else "",
     )
-
-
-def _shipment_state(parcel: Mapping[str, Any]) -> ShipmentState:
-    """v2 tells shipping and delivery apart; what went back to the sender has come back."""
-    if parcel.get("shipment_status") == "returned" or parcel.get("delivery_status") == "return_to_sender":
-        return ShipmentState.RETURNED
-    return ShipmentState.DELIVERED if parcel.get("delivery_status") == "delivered" else ShipmentState.SENT

@@ -24,6 +24,7 @@ log = get_logger(__name__)
 
 HINTED: Final = "webhooks"  # what the job that fetches objects is woken by
 NOT_APPLIED: Final = "provider_object_not_applied"
+UNKNOWN_WORD: Final = "provider_word_unknown"
 _TRIES: Final = 3
 _AT_ONCE: Final = 20  # an object that the provider is slow to show does not hold up the others
 _ONCE: Final = Retry(within=timedelta(0))  # a job that meets broken plumbing runs again anyway
@@ -96,9 +97,7 @@ class _Objects:
             if is_broken_plumbing(error):
                 raise
             log.exception("provider_object_not_applied", order_id=order_id, external_id=external_id)
-            details = {"external_id": external_id, "error": type(error).__name__}
-            seen = incidents.Incident(NOT_APPLIED, external_id, self._context.clock.now(), order_id, details)
-            await self._database.run(lambda tx: incidents.open_incidents(tx, [seen]))
+            await self._tell(NOT_APPLIED, order_id, external_id, error=type(error).__name__)
             return "unknown"
 
     async def mark(self, marks: Sequence[Mark]) -> None:
@@ -123,8 +122,17 @@ class _Objects:
             sight = self._context.provider.read_object(answer, self._context.clock.now())
             decision = await self._sights.submit(Step(order_id, replace(sight, sights=known.sights)))
             if decision is None or decision.outcome is not domain.Outcome.STALE:
+                if words := self._context.provider.unknown_words(answer):
+                    await self._tell(UNKNOWN_WORD, order_id, external_id, words=", ".join(words))
                 return "applied"
         return "stale"
+
+    async def _tell(self, kind: str, order_id: str, external_id: str, **details: str) -> None:
+        """Show it to a person, once per object while nobody has decided."""
+        seen = incidents.Incident(
+            kind, external_id, self._context.clock.now(), order_id, {"external_id": external_id, **details}
+        )
+        await self._database.run(lambda tx: incidents.open_incidents(tx, [seen]))
 
     async def _read(self, order_ids: Sequence[str]) -> list[domain.Fulfillment | None]:
         roots = await fulfillments.read(self._database, order_ids)
