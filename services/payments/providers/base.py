@@ -101,8 +101,8 @@ class Provider(Protocol):
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:
         """What became of an operation in doubt; None if its absence is proved."""
 
-    def read_answer(self, kind: Kind, answer: Mapping[str, Any], at: datetime) -> AttemptSeen | RefundSeen:
-        """The fact that an answer shows."""
+    def read_answer(self, kind: Kind, answer: Mapping[str, Any], at: datetime) -> AttemptSeen | RefundSeen | None:
+        """The fact that an answer shows, a refusal's too; None where it shows nothing of what was asked for."""
 
     def secret_of(self, object_id: str) -> tuple[str, str] | None:
         """Client secret and page of an object that this process created of late; never stored."""

@@ -106,6 +106,24 @@ async def test_a_refund_that_our_key_may_not_make_is_told_to_a_person_and_made_l
     assert (await counter.sim.client.stripe.ledger(order_id)).refunded == {"usd": 1_000}
 
 
+@pytest.mark.requirement("S-15", "S-18")
+async def test_a_refusal_that_shows_the_intent_fails_the_refund(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, refund_id = new_id(), new_id()
+    intent = await counter.pay(order_id)
+    await counter.tell()
+    shown = {"id": intent, "object": "payment_intent", "status": "succeeded", "currency": "usd", "amount": 1_000}
+    body = {"error": {"code": "charge_disputed", "message": "No.", "payment_intent": shown}}
+    refused = SDK.InvalidRequestError("No.", None, code="charge_disputed", http_status=400, json_body=body)
+    refuses(counter, monkeypatch, "refunds.create", refused)
+    await counter.hear(refund(order_id, 1_000, refund_id))
+    await counter.settle_operations()
+    told = [m for m in await counter.said(order_id) if isinstance(m, payments_events_pb2.RefundFailed)]
+    assert [(m.refund_id, m.code, m.snapshot.refund_pending_minor) for m in told] == [(refund_id, "charge_disputed", 0)]
+    assert await counter.open_incidents() == ["refund_failed"]
+
+
 @pytest.mark.requirement("S-18", "S-13")
 async def test_a_refund_made_at_the_provider_is_adopted(counter: Counter) -> None:
     order_id = new_id()

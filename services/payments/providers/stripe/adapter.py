@@ -88,10 +88,10 @@ class StripeProvider:
         changed = await self._retrieve(stored["id"])
         return objects.public(changed) if changed and _is_over(changed) else None
 
-    def read_answer(self, kind: Kind, answer: Mapping[str, Any], at: datetime) -> AttemptSeen | RefundSeen:
-        """The fact in a stored answer."""
+    def read_answer(self, kind: Kind, answer: Mapping[str, Any], at: datetime) -> AttemptSeen | RefundSeen | None:
+        """The fact in a stored answer; a refused refund may show the intent, which is none."""
         if kind is Kind.REFUND:
-            return objects.refund(answer, at)
+            return objects.refund(answer, at) if answer["object"] == "refund" else None
         if kind is Kind.CREATE:  # as it was made, whatever happened to it since
             return _seen(answer, objects.moment(answer["created"]), asked=False)
         return _seen(answer, at)
