@@ -85,7 +85,14 @@ class FulfillmentMachine:
             if call.answer is not None:
                 answer = call.answer
                 ended = domain.OperationEnded(
-                    kind, call.plan.number, answer.succeeded, answer.seen, answer.code, answer.code, answer.absent
+                    kind,
+                    call.plan.number,
+                    answer.succeeded,
+                    answer.seen,
+                    code=answer.code,
+                    reason=answer.code,
+                    absent=answer.absent,
+                    reference=call.plan.reference,
                 )
                 yield self._decide(f"answer to {kind}: {answer.code or 'done'}", replace(value, calls=others), ended)
             elif not call.sent:
@@ -99,9 +106,17 @@ class FulfillmentMachine:
     def _lost(
         self, value: FulfillmentValue, call: Call, before: tuple[Call, ...], behind: tuple[Call, ...]
     ) -> Iterator[Step]:
-        """The provider refuses; or look-ups prove absence, which is true unless it `appears` all the same."""
+        """The provider refuses, or agrees and does nothing; or look-ups prove absence, which is true unless it
+        `appears` all the same.
+        """
         kind = call.plan.kind
+        idle = tuple(
+            (f"{kind} changes nothing", Answer(True, sight(value.printful, item)))
+            for item in value.printful.objects
+            if item.number == call.plan.reference
+        )
         for wish, answer in (
+            *idle,
             (f"{kind} is refused", Answer(False, code="refused")),
             (f"{kind} is lost", Answer(False, code="absent", absent=True)),
             (f"{kind} appears late", Answer(False, code="absent", absent=True)),
@@ -140,6 +155,9 @@ class FulfillmentMachine:
         breach = ""
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"fulfillment: {label}: {decision.note}"
+        ended = cause if isinstance(cause, domain.OperationEnded) else None
+        if ended and any((plan.kind, plan.reference) == (ended.kind, ended.reference) for plan in decision.operations):
+            breach = f"fulfillment: {ended.kind} is asked again at once"
         if any(_gives_up_units(event) for event in decision.events) and _can_still_ship(value):
             breach = "fulfillment: units are cancelled that can still ship"
         calls = (*value.calls, *(Call(plan) for plan in decision.operations))

@@ -115,6 +115,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("part shipped, rest not made", goods=("provider fails", "operator retries"), parcel_units=1, paid=True),
     Scenario("lost", goods=("a parcel is lost", "a parcel comes back"), parcel_units=1, paid=True),
     Scenario("return", people=("customer returns one unit",), paid=True, redeliveries=1),
+    Scenario(
+        "answers change nothing",
+        people=("admin cancels",),
+        goods=("confirm changes nothing", "cancel changes nothing"),
+        paid=True,
+    ),
     Scenario("provider holds", goods=("provider holds", "provider falls back to a draft"), paid=True),
 )
 """Walked through completely by `make test`."""

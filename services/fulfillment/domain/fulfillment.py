@@ -62,6 +62,8 @@ PROGRESS: dict[ProviderState, int] = {
     ProviderState.CANCELED: 5,
 }
 
+# What a confirm makes something of; an order that failed at the provider is confirmed again after it was mended.
+CONFIRMABLE = frozenset({ProviderState.DRAFT, ProviderState.FAILED})
 
 # A cancel may be tried in these; F-18: inreview and inprocess cannot be cancelled.
 CANCELLABLE = frozenset({ProviderState.DRAFT, ProviderState.PENDING, ProviderState.ON_HOLD, ProviderState.FAILED})
@@ -152,7 +154,7 @@ class Fulfillment:
     submitted: bool = False  # FulfillmentSubmitted was said for this request
     hold_id: str = ""  # orders' hold that is in force (S-23)
     reason: str = ""  # why it is held or failed
-    tries: int = 0  # in vain, since something last went well
+    tries: int = 0  # in vain, since it was first submitted, cancelled or asked for by a person
     next_try_at: datetime | None = None
     cancellation: Cancellation | None = None
     cancelled: Units = ()  # will certainly not ship, all of this request

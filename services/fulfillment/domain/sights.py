@@ -22,6 +22,8 @@ from .events import (
     ShipmentSent,
 )
 from .fulfillment import (
+    CANCELLABLE,
+    CONFIRMABLE,
     PROGRESS,
     SHIPMENT_TRANSITIONS,
     FulfillmentState,
@@ -43,7 +45,8 @@ def operation_ended(draft: Draft, end: OperationEnded) -> None:
     if not draft.end_operation(end.kind, end.number):
         draft.end(Outcome.STALE, "the operation ended before")
     elif end.seen is not None:
-        seen(draft, end.seen)
+        seen(draft, end.seen, answer_to=end.kind)
+        _look_for_effect(draft, end, end.seen)
     elif end.kind is Kind.CANCEL:
         _cancel_in_vain(draft, end)
     elif draft.fulfillment.cancellation is not None or draft.fulfillment.has_ended:
@@ -56,14 +59,14 @@ def operation_ended(draft: Draft, end: OperationEnded) -> None:
         draft.move(FulfillmentState.QUEUED, end.reason)
 
 
-def seen(draft: Draft, sight: ObjectSeen) -> None:
+def seen(draft: Draft, sight: ObjectSeen, *, answer_to: Kind | None = None) -> None:
     """Parcels first, so that units that left are never counted as cancelled; then the object's own state."""
     root = draft.fulfillment
     if sight.sights is not None and sight.sights != root.sights:
         draft.end(Outcome.STALE, "something newer was seen while it was fetched")
         return
     if sight.number != root.number:
-        _stray(draft, sight)
+        _stray(draft, sight, answer_to)
         return
     known, new = root.provider_state, sight.state
     is_older = PROGRESS[new] < PROGRESS[known] and (sight.sights is None or known in (ProviderState.CANCELED,))
@@ -75,7 +78,7 @@ def seen(draft: Draft, sight: ObjectSeen) -> None:
         return
     draft.change(provider_state=new)
     if root.state is FulfillmentState.CANCELLED and new is not ProviderState.CANCELED:
-        _stray(draft, sight)
+        _stray(draft, sight, answer_to)
     elif new is ProviderState.CANCELED:
         _canceled(draft, known)
     elif new in _CONFIRMED:
@@ -85,6 +88,7 @@ def seen(draft: Draft, sight: ObjectSeen) -> None:
     elif new is ProviderState.DRAFT and known in _CONFIRMED:
         draft.raise_incident("fell_back_to_draft", object_id=sight.object_id, reason=sight.reason)
         _working(draft, FulfillmentState.SUBMITTING)
+        _confirm_later(draft, "fell_back_to_draft", sight.reason)
 
 
 def _confirmed(draft: Draft, known: ProviderState, new: ProviderState, reason: str) -> None:
@@ -124,11 +128,40 @@ def _failed(draft: Draft, reason: str) -> None:
         draft.say(FulfillmentFailed(root.request_id, root.round, "failed_at_provider", reason))
 
 
-def _stray(draft: Draft, sight: ObjectSeen) -> None:
+def _look_for_effect(draft: Draft, end: OperationEnded, sight: ObjectSeen) -> None:
+    """An answer that left the object as it was is a try in vain, too, though the provider called it a success."""
+    root = draft.fulfillment
+    if sight.number != root.number:
+        return
+    if end.kind is Kind.CONFIRM:
+        _confirm_later(draft, "not_confirmed", sight.reason)
+    elif end.kind is Kind.CANCEL and root.cancellation is not None and root.provider_state in CANCELLABLE:
+        _cancel_later(draft, "not_cancelled", sight.reason)
+
+
+def _confirm_later(draft: Draft, code: str, reason: str) -> None:
+    """Confirm again what is still to be confirmed, after a pause and not without end (R-4.7)."""
+    root = draft.fulfillment
+    unconfirmed = root.state is FulfillmentState.SUBMITTING and root.provider_state in CONFIRMABLE
+    if unconfirmed and not draft.try_later():
+        fail(draft, code, reason)
+
+
+def _cancel_later(draft: Draft, code: str, reason: str) -> None:
+    """Orders waits for the answer, so it goes on trying, at the longest pause in the end, and a person is told."""
+    if not draft.try_later():
+        draft.raise_incident("cancellation_stuck", code=code, reason=reason)
+        draft.change(next_try_at=draft.now + draft.rules.pauses[-1])
+
+
+def _stray(draft: Draft, sight: ObjectSeen, answer_to: Kind | None) -> None:
     """An object of an earlier round, or one that appeared after its absence was proved: it must not ship (S-10)."""
     if sight.state is ProviderState.CANCELED:
         return
     draft.raise_incident("stray_object", sight.object_id, state=sight.state)
+    if answer_to is Kind.CANCEL:  # which changed nothing: a person looks, or the next webhook has it cancelled again
+        draft.raise_incident("stray_object_not_cancelled", state=sight.state)
+        return
     cancelling = any(operation.kind is Kind.CANCEL for operation in draft.fulfillment.operations)
     if cancelling or sight.state in (ProviderState.IN_PROCESS, ProviderState.FULFILLED):
         return
@@ -141,10 +174,8 @@ def _cancel_in_vain(draft: Draft, end: OperationEnded) -> None:
         draft.raise_incident("stray_object_not_cancelled", code=end.code, reason=end.reason)
     elif not end.absent:
         cancel_refused(draft, end.reason)
-    elif not draft.try_later():
-        # Orders waits for the answer, so it goes on trying, at the longest pause, and a person is told.
-        draft.raise_incident("cancellation_stuck", code=end.code, reason=end.reason)
-        draft.change(next_try_at=draft.now + draft.rules.pauses[-1])
+    else:
+        _cancel_later(draft, end.code, end.reason)
 
 
 def _shipment(draft: Draft, sight: SeenShipment) -> None:

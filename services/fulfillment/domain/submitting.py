@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from .draft import Draft, Outcome
 from .events import FulfillmentFailed, FulfillmentHeld, FulfillmentHoldRefused, FulfillmentResumed
-from .fulfillment import FulfillmentState, Kind, ProviderState
+from .fulfillment import CONFIRMABLE, FulfillmentState, Kind, ProviderState
 from .inputs import HoldFulfillment, NotPrepared, Prepared, RequestFulfillment, ResumeFulfillment, RetryFulfillment
 
 _UNCONFIRMED = (ProviderState.ABSENT, ProviderState.DRAFT)
-# What a confirm makes something of; an order that failed at the provider is confirmed again after it was mended.
-_CONFIRMABLE = (ProviderState.DRAFT, ProviderState.FAILED)
 
 
 def request(draft: Draft, command: RequestFulfillment) -> None:
@@ -120,7 +118,7 @@ def go_on(draft: Draft) -> None:
     root = draft.fulfillment
     if root.operations or not root.round:
         return
-    if root.state is FulfillmentState.SUBMITTING and root.provider_state in _CONFIRMABLE and draft.due:
+    if root.state is FulfillmentState.SUBMITTING and root.provider_state in CONFIRMABLE and draft.due:
         draft.plan(Kind.CONFIRM, reference=root.number, object_id=root.object_id)
     elif root.state is FulfillmentState.SUBMITTED and not root.open_lines:
         draft.move(FulfillmentState.COMPLETED)
@@ -134,7 +132,7 @@ def _back_to_work(draft: Draft) -> None:
     if root.provider_state is ProviderState.ABSENT:
         busy = bool(root.operations)
         draft.move(FulfillmentState.SUBMITTING if busy else FulfillmentState.QUEUED)
-    elif root.provider_state in _CONFIRMABLE:
+    elif root.provider_state in CONFIRMABLE:
         draft.move(FulfillmentState.SUBMITTING)
     else:
         draft.move(FulfillmentState.SUBMITTED)

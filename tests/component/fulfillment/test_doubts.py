@@ -1,6 +1,7 @@
 """What one order, one webhook or one person does must not hold up, or be lost by, the work on others."""
 
 import json
+from typing import Any
 
 import pytest
 from onefold.common.v1 import common_pb2
@@ -8,6 +9,8 @@ from onefold.fulfillment.v1 import fulfillment_service_pb2 as service_pb2
 
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
+from services.chassis.operations import Operation
+from services.fulfillment.domain import Kind
 from services.fulfillment.events import CONSUMER
 from services.fulfillment.usecases.preparing import OrderDetails
 from tests.component.fulfillment.warehouse import RECIPIENT, TIMEOUT_S, Owners, Warehouse
@@ -136,6 +139,37 @@ async def test_tries_that_look_ups_proved_absent_count_as_well(warehouse: Wareho
     assert await warehouse.state(order_id) == "FAILED"
     assert await warehouse.names(order_id) == ["FulfillmentFailed"]
     assert await warehouse.incidents() == ["fulfillment_failed"]
+
+
+@pytest.mark.requirement("R-4.7")
+@pytest.mark.parametrize(("kind", "shown"), [(Kind.CONFIRM, "draft"), (Kind.CANCEL, "pending")])
+async def test_an_answer_that_changed_nothing_is_not_asked_again_at_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, kind: Kind, shown: str
+) -> None:
+    order_id, calls = new_id(), []
+    provider = warehouse.context.provider
+    send = provider.send
+
+    async def idle(operation: Operation) -> dict[str, Any]:
+        if operation.kind != kind:
+            return await send(operation)
+        calls.append(warehouse.clock.now())
+        answer = await provider.fetch(operation.parameters["external_id"])
+        assert answer is not None
+        return {**answer, "status": shown}
+
+    monkeypatch.setattr(provider, "send", idle)
+    request_id = await warehouse.request(order_id)
+    await warehouse.work()
+    if kind is Kind.CANCEL:
+        await warehouse.cancel(order_id, request_id)
+    await warehouse.work()
+    assert len(calls) == 1
+    await warehouse.pass_time(minutes=2)
+    assert len(calls) == 2
+    monkeypatch.setattr(provider, "send", send)
+    await warehouse.pass_time(minutes=10)
+    assert (await warehouse.ledger(order_id)).status == ("pending" if kind is Kind.CONFIRM else "canceled")
 
 
 @pytest.mark.requirement("R-4.1", "S-26")

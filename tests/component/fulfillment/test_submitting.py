@@ -121,5 +121,7 @@ async def test_an_order_that_falls_back_to_draft_is_confirmed_again(warehouse: W
     await warehouse.work()
     await warehouse.hint(order_id, "order_updated")
     await warehouse.pass_time(hours=2)
+    assert (await warehouse.ledger(order_id)).status == "draft"  # it is a try in vain
+    await warehouse.pass_time(minutes=2)
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_created, ledger.times_charged, ledger.status) == (1, 1, "pending")
