@@ -16,6 +16,7 @@ from services.chassis.operations import Declined, Retryable, Unknown
 from services.payments.domain import AttemptSeen, AttemptState, End, Flow, Kind, Money, OperationPlan
 from services.payments.providers.base import Checkout, Malformed, NotPayable
 from services.payments.providers.stripe import money, objects
+from services.payments.providers.stripe.adapter import stripe_json
 from services.payments.providers.stripe.errors import translate
 from services.payments.providers.stripe.events import READERS, read_event
 from services.payments.providers.stripe.parameters import LONGEST, SHORTEST, parameters
@@ -74,6 +75,16 @@ def test_half_of_a_surrogate_pair_is_read_and_can_be_stored() -> None:
     assert isinstance(fact, AttemptSeen)
     assert "cut ?" in repr(fact)
     repr(fact).encode()
+
+
+@pytest.mark.requirement("F-32", "R-1.18")
+@pytest.mark.parametrize("strange", ["cut \ud83d", float("nan"), float("inf")])
+def test_what_a_webhook_may_say_the_log_of_events_may_say(strange: object) -> None:
+    row = json.loads(event("payment_intent.succeeded", intent("succeeded", amount_received=1_000, note=strange)))
+    body = stripe_json(row)
+    assert read_event(body) == read_event(json.dumps(row).encode())
+    assert [type(fact) for fact in read_event(body).facts] == [AttemptSeen]
+    body.decode()
 
 
 @pytest.mark.requirement("R-1.8", "F-6")
