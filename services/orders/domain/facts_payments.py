@@ -128,6 +128,7 @@ class RefundPending(PaymentFact):
     """A refund is under way; an empty id was made at the provider."""
 
     refund_id: str
+    provider_refund_id: str = ""
     amount: Money
 
 
@@ -136,6 +137,7 @@ class RefundSucceeded(PaymentFact):
     """Money went back."""
 
     refund_id: str
+    provider_refund_id: str = ""
     amount: Money
 
 
@@ -144,6 +146,7 @@ class RefundFailed(PaymentFact):
     """A refund failed and stays due."""
 
     refund_id: str
+    provider_refund_id: str = ""
     amount: Money
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from services.orders.domain import facts
 from services.orders.domain.decision import Folded, Incident
-from services.orders.domain.order import Dispute, Excess, Order, Payment
+from services.orders.domain.order import Dispute, Excess, Order, Payment, Refund
 from services.orders.domain.states import (
     CancellationState,
     DisputeState,
@@ -86,7 +86,7 @@ def _refund(
     state = REFUND_STATES[type(fact)]
     incidents = (Incident("refund_failed", fact.refund_id),) if state is RefundState.FAILED else ()
     if not fact.refund_id:
-        return order, incidents if fact.version >= order.payment.version else (), False
+        return _given_back(order, fact, state), incidents if fact.version >= order.payment.version else (), False
     known = next((refund for refund in order.progress.refunds if refund.refund_id == fact.refund_id), None)
     if known is None:
         return order, (Incident("unknown_refund", fact.refund_id),), True
@@ -97,6 +97,20 @@ def _refund(
         return order, (), False
     refunds = tuple(newer if refund is known else refund for refund in order.progress.refunds)
     return order.with_progress(refunds=refunds), incidents, False
+
+
+def _given_back(
+    order: Order, fact: facts.RefundPending | facts.RefundSucceeded | facts.RefundFailed, state: RefundState
+) -> Order:
+    """Remember a refund made at the provider: it may be what a failed one of ours still owes."""
+    amount = fact.amount
+    new = Refund(fact.provider_refund_id, amount.amount_minor, amount.currency, state=state, version=fact.version)
+    known = order.progress.given_back
+    old = next((each for each in known if each.refund_id == new.refund_id), None)
+    if old is not None and old.version >= new.version:
+        return order
+    others = (each for each in known if each is not old)
+    return order.with_progress(given_back=tuple(sorted((*others, new), key=lambda each: each.version)))
 
 
 def _dispute(order: Order, fact: facts.DisputeOpened | facts.DisputeClosed) -> tuple[Order, tuple[Incident, ...]]:

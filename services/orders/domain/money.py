@@ -17,11 +17,26 @@ def money(order: Order, amount_minor: int) -> Money:
 
 def asked_back(order: Order) -> int:
     """Refunds that orders asked for and that are not in `refunded` yet; a failed one stays due."""
-    return sum(
-        refund.amount_minor
-        for refund in order.progress.refunds
-        if refund.state is not RefundState.SUCCEEDED and refund.currency == order.currency
-    )
+    return sum(due_back(order).values())
+
+
+def due_back(order: Order) -> dict[str, int]:
+    """What is still to come of each refund that did not succeed, by its id; those in the order's currency.
+
+    A failed one is due less what was given back at the provider since it failed: a person did it there.
+    """
+    waiting = [each for each in order.progress.refunds if each.state is not RefundState.SUCCEEDED]
+    due = {each.refund_id: each.amount_minor for each in waiting if each.currency == order.currency}
+    for given in order.progress.given_back:
+        left = given.amount_minor
+        if given.state is not RefundState.SUCCEEDED or given.currency != order.currency:
+            continue
+        for refund in waiting:
+            if refund.state is RefundState.FAILED and refund.version < given.version and refund.refund_id in due:
+                covered = min(left, due[refund.refund_id])
+                due[refund.refund_id] -= covered
+                left -= covered
+    return due
 
 
 def disputed(order: Order) -> int:

@@ -164,6 +164,7 @@ class Progress:
     asked: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
     refunds: tuple[Refund, ...] = ()
+    given_back: tuple[Refund, ...] = ()  # made at the provider: by its ids, in the order of their newest facts
     excesses: tuple[Excess, ...] = ()
     disputes: tuple[Dispute, ...] = ()
     parcels: tuple[Parcel, ...] = ()

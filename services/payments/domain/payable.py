@@ -82,7 +82,7 @@ class Refund:
     money: Money
     state: RefundState
     provider_refund_id: str = ""
-    number: int = 1  # tries of the request: all parts of one try carry the same
+    number: int = 1  # tries of the request: all parts of one try carry the same, and those that failed since
     tries: int = 0  # operations planned so far
     code: str = ""
     reason: str = ""

@@ -19,15 +19,17 @@ _RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 
 
 
 def request(draft: Draft, command: RequestRefund) -> None:
-    """Plan the refund, of several captures where one does not suffice; what failed of it is tried anew (S-18)."""
+    """Plan the refund, of several captures where one does not suffice (S-18).
+
+    Asked for again, what failed of its last try is tried anew: that much was told, and at most that much is due.
+    """
     payable = draft.payable
     parts = [r for r in payable.refunds if r.refund_id == command.refund_id]
-    given = sum(r.money.amount_minor for r in parts if r.state is RefundState.SUCCEEDED)
-    asked = command.amount.amount_minor - given
-    over = not any(r.state is RefundState.FAILED for r in _last_try(parts)) or asked <= 0
-    if any(r.state is RefundState.PENDING for r in parts) or (parts and over):
+    failed = sum(r.money.amount_minor for r in _last_try(parts) if r.state is RefundState.FAILED)
+    if any(r.state is RefundState.PENDING for r in parts) or (parts and not failed):
         draft.outcome = Outcome.STALE
         return
+    asked = min(command.amount.amount_minor, failed) if parts else command.amount.amount_minor
     captures = _captures(payable, command)
     amount = min(asked, sum(refundable(payable, c) for c in captures))
     if amount < asked:
@@ -66,6 +68,7 @@ def refund_seen(draft: Draft, fact: RefundSeen) -> None:
             provider_refund_id=fact.provider_refund_id,
             money=fact.amount,
             state=fact.state,
+            number=_number_of(draft.payable, refund, fact.state),
             code=fact.code,
             reason=fact.reason,
         )
@@ -135,6 +138,13 @@ def dispute_seen(draft: Draft, fact: DisputeSeen) -> None:
 def _last_try(parts: list[Refund]) -> list[Refund]:
     number = max((r.number for r in parts), default=0)
     return [r for r in parts if r.number == number]
+
+
+def _number_of(payable: Payable, refund: Refund, state: RefundState) -> int:
+    """One that fails late counts among the last try of its request: what failed before was tried anew already."""
+    if state is not RefundState.FAILED or not refund.refund_id:
+        return refund.number
+    return max(r.number for r in payable.refunds if r.refund_id == refund.refund_id)
 
 
 def _captures(payable: Payable, command: RequestRefund) -> list[LedgerFact]:

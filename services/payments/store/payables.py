@@ -115,7 +115,7 @@ SELECT id, order_id, refund_id, number, tries, provider, source_id, provider_ref
 ON CONFLICT (id) DO UPDATE
    SET provider_refund_id = excluded.provider_refund_id, amount_minor = excluded.amount_minor,
        currency = excluded.currency, state = excluded.state, code = excluded.code, reason = excluded.reason,
-       tries = excluded.tries
+       number = excluded.number, tries = excluded.tries
 """
 
 _SAVE_DISPUTES: Final = """

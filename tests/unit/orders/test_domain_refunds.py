@@ -19,7 +19,7 @@ from services.orders.domain import (
     events,
     facts,
 )
-from services.orders.domain.money import value_of, worth
+from services.orders.domain.money import ask_back, asked_back, kept, value_of, worth
 from tests.unit.orders import domain_cases as cases
 from tests.unit.orders.domain_cases import TOTAL, now_and, payment, placed, said, units
 from tests.unit.orders.test_domain_money import ALL_MONEY, incidents, kinds
@@ -95,3 +95,58 @@ def test_parts_of_a_refund_never_exceed_the_whole(
             order = replace(order, lines=tuple(replace(each, cancelled=gone[each.line]) for each in order.lines))
     assert sum_of_parts == value_of(order, gone) <= total
     assert gone != {1: 2, 2: 1} or sum_of_parts == total
+
+
+def _failed_then_given_at_the_provider(*given: int, before: int = 0) -> Order:
+    """Delivered; a refund of 100 failed, and what a person gave back at the provider before and since."""
+    order, back = cases.delivered(), before
+    if before:
+        order = now_and(order, _given(80, before, before, "re_0")).order
+    order, (asked,) = ask_back(order, 100, "goods returned")
+    still = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=back)
+    failed = payment(facts.RefundFailed, 90, still, refund_id=asked.refund_id, amount=Money(100, "GBP"))
+    order = now_and(order, failed).order
+    for number, amount in enumerate(given, 1):
+        back += amount
+        order = now_and(order, _given(90 + number, amount, back, f"re_{number}")).order
+    return order
+
+
+def _given(version: int, amount: int, sum_of_all: int, provider_refund_id: str) -> facts.RefundSucceeded:
+    after = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=sum_of_all)
+    ids = {"refund_id": "", "provider_refund_id": provider_refund_id}
+    fact: facts.RefundSucceeded = payment(facts.RefundSucceeded, version, after, amount=Money(amount, "GBP"), **ids)
+    return fact
+
+
+@pytest.mark.requirement("S-18", "R-1.12")
+@pytest.mark.parametrize(
+    ("given", "before", "asked"),
+    [
+        ((100,), 0, 0),
+        ((40,), 0, 60),
+        ((40, 60), 0, 0),
+        ((150,), 0, 0),
+        ((), 60, 100),
+        ((30,), 60, 70),
+    ],
+    ids=["repaired", "in part", "in two", "more", "before it failed", "before and after"],
+)
+def test_a_failed_refund_that_a_person_made_at_the_provider_is_not_owed_twice(
+    given: tuple[int, ...], before: int, asked: int
+) -> None:
+    order = _failed_then_given_at_the_provider(*given, before=before)
+    assert asked_back(order) == asked
+    assert kept(order) == TOTAL - before - sum(given) - asked
+
+
+@pytest.mark.requirement("S-18", "R-1.14")
+def test_a_refund_made_at_the_provider_that_comes_back_repairs_nothing() -> None:
+    order = _failed_then_given_at_the_provider(100)
+    again = _given(91, 100, 100, "re_1")
+    assert now_and(order, again).order == order
+    nothing = said(PaymentVerdict.PAID, captured_minor=TOTAL)
+    back = payment(facts.RefundFailed, 95, nothing, refund_id="", provider_refund_id="re_1", amount=Money(100, "GBP"))
+    order = now_and(order, back).order
+    assert (asked_back(order), kept(order)) == (100, TOTAL - 100)
+    assert now_and(order, again).order == order

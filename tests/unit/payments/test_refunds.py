@@ -22,6 +22,7 @@ from tests.unit.payments.stories import DUE, NOW, at, ended, live, names, paid, 
 
 pytestmark = pytest.mark.requirement("S-18", "R-1.12")
 REQUEST = RequestRefund("rf", DUE)
+TWICE = Money(2_000, "USD")
 
 
 def succeeded(payable: Payable, our_id: str, refund_id: str, amount: Money = DUE, source: str = "pi_1") -> Payable:
@@ -171,3 +172,29 @@ def test_the_part_of_a_request_that_failed_is_tried_anew_and_no_more() -> None:
     done = succeeded(again.payable, again.operations[0].target_id, "re_2", second.money)
     assert snapshot(done).refunded_minor == 1_500
     assert decide(done, request, NOW).outcome is Outcome.STALE
+
+
+def test_what_was_told_as_failed_is_what_a_person_asks_for_again() -> None:
+    """Orders copies the amount of RefundFailed, which is that of the failed part, and asks for that."""
+    both = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"), RequestRefund("rf", TWICE))
+    first, second = both.refunds
+    half = succeeded(both, first.id, "re_1", first.money)
+    told = decide(half, OperationEnded("refund:2", Kind.REFUND, second.id, False, code="no"), NOW)
+    assert [getattr(event, "amount", None) for event in told.events] == [DUE]
+    again = decide(told.payable, RequestRefund("rf", DUE), NOW)
+    assert [(o.object_id, o.money) for o in again.operations] == [(second.source_id, DUE)]
+    less = decide(told.payable, RequestRefund("rf", Money(400, "USD")), NOW)
+    assert [o.money for o in less.operations] == [Money(400, "USD")]
+
+
+def test_a_part_that_fails_after_another_was_tried_anew_is_due_alone() -> None:
+    both = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"), RequestRefund("rf", TWICE))
+    first, second = both.refunds
+    half = succeeded(both, first.id, "re_1", first.money)
+    failed = run(half, OperationEnded("refund:2", Kind.REFUND, second.id, False, code="no"), RequestRefund("rf", DUE))
+    done = succeeded(failed, failed.operations[0].target_id, "re_2", DUE, second.source_id)
+    assert snapshot(done).refunded_minor == 2_000
+    late = decide(done, refund_seen(RefundState.FAILED, 20, our_id=first.id), NOW)
+    assert [(type(e).__name__, getattr(e, "amount", None)) for e in late.events] == [("RefundFailed", DUE)]
+    again = decide(late.payable, RequestRefund("rf", DUE), NOW)
+    assert [(o.object_id, o.money) for o in again.operations] == [(first.source_id, DUE)]
