@@ -52,6 +52,17 @@ async def test_an_order_freezes_what_the_catalogue_says(shop: Shop) -> None:
     assert (created.context.version, created.context.caused_by) == (1, request.request_id)  # type: ignore[attr-defined]
 
 
+@pytest.mark.requirement("R-2.2", "R-2.4")
+async def test_an_order_that_costs_nothing_is_stored_as_far_as_it_went(shop: Shop) -> None:
+    await shop.stocked("GIFT", 10, EUR=0)
+    request = wanted(GIFT=1)
+    request.currency = "EUR"  # which has no shipping fee
+    order = (await shop.create(request)).order
+    stored = await shop.get(order.order_id)
+    assert (stored.total.amount_minor, stored.state, stored.version) == (0, orders_pb2.ORDER_STATE_CONFIRMED, 1)
+    assert [entry.to_state for entry in stored.history][-1] == stored.state == order.state
+
+
 @pytest.mark.requirement("F-57")
 async def test_plans_are_kept_for_the_transaction_that_places_and_no_longer(shop: Shop) -> None:
     await shop.stocked("MUG", 1, 1_050)
