@@ -41,10 +41,10 @@ WITH planned AS (
 SELECT pg_notify($10, $11) WHERE $12
 """
 
-# Only what was never sent: an operation that was sent once, though in vain, is not taken back.
+# Only what was surely never executed and is not being sent: planned, or refused with a time to come again (429).
 _WITHDRAW: Final = """
 UPDATE operations SET state = 'FAILED', error_code = $2, settled_at = $3
- WHERE id = ANY($1::uuid[]) AND state = 'PLANNED'
+ WHERE id = ANY($1::uuid[]) AND settled_at IS NULL AND NOT in_doubt
 RETURNING id::text
 """
 
@@ -139,7 +139,7 @@ async def plan(tx: Transaction, operations: Sequence[PlannedOperation], *, wakes
 
 
 async def withdraw(tx: Transaction, operation_ids: Sequence[str], *, now: datetime) -> set[str]:
-    """Take back those that were never sent; returns their ids. The others must be waited for."""
+    """Take back those that were surely never executed; returns their ids. The others must be waited for."""
     rows = await tx.fetch(_WITHDRAW, sorted(operation_ids), WITHDRAWN, now)
     return {row["id"] for row in rows}
 

@@ -20,6 +20,7 @@ from services.fulfillment.providers.base import GONE, Draft, Hint, Malformed, No
 
 _PLACES: Final = 20
 _PAGE: Final = 100
+_MINUTE: Final = timedelta(minutes=1)  # in which its limit is restored (F-18)
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -209,7 +210,7 @@ def _read(answer: Answer, *, executed: bool) -> dict[str, Any]:
         raise Unknown(text)
     if status == 429:
         seconds = answer.headers.get("Retry-After", "")
-        raise Retryable(text, after=timedelta(seconds=min(int(seconds), 3600)) if seconds.isdigit() else None)
+        raise Retryable(text, after=timedelta(seconds=min(int(seconds), 3600)) if seconds.isdigit() else _MINUTE)
     if status in (401, 403):
         raise Retryable(text)  # the token is wrong or lacks a right: mended by a person, then sent
     if "OR-13" in text:

@@ -27,10 +27,15 @@ class Call:
         self._context = context
 
     async def send(self, operation: Operation) -> dict[str, Any]:
-        """Ask the provider. What it certainly did not execute has ended: when to try anew is the domain's (R-4.7)."""
+        """Ask the provider. What it certainly did not execute has ended: when to try anew is the domain's (R-4.7).
+
+        Not so where the provider said when (429): that says nothing about the order, and no try is lost by it (F-18).
+        """
         try:
             return await self._context.provider.send(operation)
         except Retryable as error:
+            if error.after is not None:
+                raise
             raise Declined(ABSENT, str(error)) from error
 
     async def look_up(self, operation: Operation) -> dict[str, Any] | None:

@@ -101,7 +101,7 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
 
 
 async def _withdraw(tx: Transaction, context: Context, step: Step, written: _Written, now: datetime) -> None:
-    """Take back calls that were never sent; what was sent once must be waited for (S-10)."""
+    """Take back calls that were surely never executed; what is in doubt must be waited for (S-10)."""
     await operations.plan(tx, written.planned)
     written.planned.clear()
     under_way = [o for o in written.after[step.order_id].operations if o.kind is not domain.Kind.CANCEL]

@@ -17,6 +17,7 @@ from services.chassis.operations import (
     OperationState,
     PlannedOperation,
     Retryable,
+    Unknown,
     list_operations,
     operation_id,
     withdraw,
@@ -228,16 +229,20 @@ async def test_an_outcome_whose_commit_was_not_heard_of_has_its_effect_once(db: 
     assert await effects(db) == ["SUCCEEDED"]
 
 
-async def test_only_what_was_never_sent_can_be_withdrawn(db: Database, clock: ManualClock) -> None:
-    provider = Provider(Retryable("429"))
+async def test_only_what_was_surely_never_executed_can_be_withdrawn(db: Database, clock: ManualClock) -> None:
+    provider = Provider(Unknown("lost"), Retryable("429"))
     await planned(db)
-    await runner(db, clock, provider).run_now(CREATE.id)
-    fresh = await planned(db, PlannedOperation("create", ORDER, 2, "stripe", b"{}", NOW))
+    refused, fresh = [
+        await planned(db, PlannedOperation("create", ORDER, number, "stripe", b"{}", NOW)) for number in (2, 3)
+    ]
+    for each in (CREATE.id, refused):
+        await runner(db, clock, provider).run_now(each)
     async with db.transaction() as tx:
-        assert await withdraw(tx, [CREATE.id, fresh], now=clock.now()) == {fresh}
-    assert (await read(db, fresh)).error_code == WITHDRAWN
-    assert (await runner(db, clock, provider).run_now(fresh)).state is OperationState.FAILED
-    assert len(provider.sent) == 1
+        assert await withdraw(tx, [CREATE.id, refused, fresh], now=clock.now()) == {refused, fresh}
+    for each in (refused, fresh):
+        assert (await read(db, each)).error_code == WITHDRAWN
+        assert (await runner(db, clock, provider).run_now(each)).state is OperationState.FAILED
+    assert len(provider.sent) == 2
 
 
 async def test_an_unknown_id_is_not_found(db: Database, clock: ManualClock) -> None:

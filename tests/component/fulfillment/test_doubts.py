@@ -9,7 +9,7 @@ from onefold.fulfillment.v1 import fulfillment_service_pb2 as service_pb2
 
 from services.chassis.errors import DependencyUnavailable
 from services.chassis.ids import new_id
-from services.chassis.operations import Operation
+from services.chassis.operations import Operation, Retryable
 from services.fulfillment.domain import Kind
 from services.fulfillment.events import CONSUMER
 from services.fulfillment.usecases.preparing import OrderDetails
@@ -105,15 +105,15 @@ async def test_a_body_nested_too_deep_is_malformed(warehouse: Warehouse) -> None
 
 
 @pytest.mark.requirement("R-4.7", "S-15")
-async def test_a_provider_that_never_takes_it_parks_the_order_after_a_day(warehouse: Warehouse) -> None:
+async def test_a_provider_that_never_takes_it_parks_the_order_after_a_day(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order_id = new_id()
-    await warehouse.provider.faults.api(
-        vendor="printful",
-        operation="orders.create",
-        kind="rate_limit",
-        order_id=warehouse.external_id(order_id),
-        times=100,
-    )
+
+    async def refused(operation: Operation) -> None:
+        raise Retryable("401: the token is not valid")
+
+    monkeypatch.setattr(warehouse.context.provider, "send", refused)
     await warehouse.request(order_id)
     await warehouse.work()
     for hours in (1, 1, 1, 2, 3, 7, 15):
