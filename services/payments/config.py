@@ -51,7 +51,11 @@ class PaymentsSettings(ServiceSettings):
         3_600_000, demo=5_000, description="pause between runs of the reconciler (R-1.6)", ge=1
     )
     reconcile_window_ms: int = by_profile(
-        86_400_000, demo=120_000, test=3_600_000, description="how far back the reconciler looks (R-1.18)", ge=1
+        86_400_000,
+        demo=120_000,
+        test=3_600_000,
+        description="how far back from its last good run the reconciler looks (R-1.18)",
+        ge=1,
     )
     webhook_retention_days: int = Field(default=60, ge=60, description="how long processed webhooks are kept (S-28)")
 

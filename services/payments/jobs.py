@@ -22,6 +22,7 @@ _LIMIT: Final = 100
 _PURGE_LIMIT: Final = 1_000
 _PURGE_INTERVAL: Final = timedelta(hours=1)
 _PARTITIONS_INTERVAL: Final = timedelta(days=1)
+_RUNS_MISSED: Final = 3  # of the reconciler, then a person is told
 
 
 class PaymentsJobs:
@@ -68,11 +69,14 @@ class PaymentsJobs:
         return await unmatched.announce(self._database, self._context, after, _LIMIT)
 
     async def reconcile(self) -> int:
-        """The provider's lists against ours. Returns 0: the next run is due after the interval, whatever was found."""
-        now = self._context.clock.now()
+        """The provider's lists against ours. Returns 0: the next run is due after the interval, whatever was found.
+
+        A provider that is away does not make this process unready: it is an incident, and the next run looks farther.
+        """
         window = timedelta(milliseconds=self._settings.reconcile_window_ms)
+        overdue = _RUNS_MISSED * timedelta(milliseconds=self._settings.reconcile_interval_ms)
         try:
-            done = await reconcile.reconcile(self._database, self._context, self._intake, now - window, now)
+            done = await reconcile.go_on(self._database, self._context, self._intake, window, overdue)
         except (Declined, Retryable, Unknown) as error:
             log.warning("reconciler_stopped", error=repr(error))
             return 0

@@ -9,19 +9,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import incidents
-from services.chassis.db import Database, Transaction
+from services.chassis.db import Database, Transaction, is_broken_plumbing
 from services.chassis.errors import DomainError
 from services.chassis.telemetry import get_logger
 from services.chassis.together import together
 from services.payments import domain
 from services.payments.providers.base import Shown, Unreadable
-from services.payments.store import payables, webhooks
+from services.payments.store import payables, reconciled, webhooks
 from services.payments.usecases.decisions import Context, Step, apply
 from services.payments.usecases.webhooks import UNMATCHED, Result, Webhook, WebhookOutcome
 
 log = get_logger(__name__)
 
 NOT_RECONCILED: Final = "object_not_reconciled"
+OVERDUE: Final = "reconciler_overdue"
 _BATCH: Final = 100
 _CREATED_LATE: Final = timedelta(days=1)  # an object may be made so long after its attempt was begun (F-9)
 CAUSE: Final = "reconciler"
@@ -37,6 +38,32 @@ class Reconciled:
     events_recovered: int = 0
     orphans_ended: int = 0
     incidents: int = 0
+
+
+async def go_on(
+    database: Database, context: Context, intake: Intake, window: timedelta, overdue: timedelta
+) -> Reconciled:
+    """Reconcile what came since the last run that ended, and in a `window` before it.
+
+    A run that fails raises what failed; after `overdue` without a good one a person is told, until there is one.
+    """
+    now, provider = context.clock.now(), context.provider.name
+    last = await database.run(lambda tx: reconciled.begin(tx, provider, now))
+    try:
+        result = await reconcile(database, context, intake, min(last, now) - window, now)
+    except Exception as error:
+        if not is_broken_plumbing(error) and now - last >= overdue:
+            details = {"since": last.isoformat(), "problem": repr(error)[:500]}
+            incident = incidents.Incident(OVERDUE, provider, now, details=details)
+            await database.run(lambda tx: incidents.open_incidents(tx, [incident]))
+        raise
+
+    async def body(tx: Transaction) -> None:
+        await reconciled.finish(tx, provider, now)
+        await incidents.match(tx, OVERDUE, [provider], now=now)
+
+    await database.run(body)
+    return result
 
 
 async def reconcile(

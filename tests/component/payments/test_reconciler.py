@@ -11,6 +11,7 @@ from onefold.payments.v1 import payments_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
 from services.chassis.messages import timestamp
+from services.chassis.operations import Retryable
 from services.payments.domain import AttemptSeen
 from services.payments.providers.stripe import objects
 from tests.component.payments.counter import Counter
@@ -111,3 +112,37 @@ async def test_an_object_that_cannot_be_read_stops_no_other(counter: Counter, mo
     done = await counter.stub.ReconcilePayments(service_pb2.ReconcilePaymentsRequest(), timeout=10.0)
     assert done.incidents == 1
     assert (await counter.get(good)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+
+
+@pytest.mark.requirement("R-1.18", "R-1.6")
+async def test_what_a_long_outage_hides_is_looked_at(counter: Counter) -> None:
+    await counter.jobs.reconcile()
+    order_id = new_id()
+    await counter.pay(order_id)
+    counter.clock.advance(timedelta(days=2))
+    await counter.jobs.reconcile()
+    assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+
+
+@pytest.mark.requirement("R-1.18")
+async def test_a_run_that_fails_moves_nothing_and_is_told_to_a_person(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events(*_: Any) -> Any:
+        raise Retryable("403: the key lacks a right")
+
+    interval = timedelta(milliseconds=counter.settings.reconcile_interval_ms)
+    monkeypatch.setattr(counter.context.provider, "events", events)
+    await counter.jobs.reconcile()
+    order_id = new_id()
+    await counter.pay(order_id)
+    counter.clock.advance(2 * interval)
+    await counter.jobs.reconcile()
+    assert await counter.open_incidents() == []
+    counter.clock.advance(interval)
+    await counter.jobs.reconcile()
+    assert await counter.open_incidents() == ["reconciler_overdue"]
+    monkeypatch.undo()
+    await counter.jobs.reconcile()
+    assert await counter.open_incidents() == []
+    assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
