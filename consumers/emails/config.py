@@ -30,7 +30,16 @@ class EmailsSettings(ServiceSettings):
     )
     smtp_username: str = Field(default="", description="name at the mail server; empty: no login")
     smtp_password: SecretStr = optional_secret(description="password at the mail server")
-    smtp_timeout_ms: int = by_profile(20_000, demo=5_000, test=2_000, description="longest step of a send", ge=1)
+    smtp_timeout_ms: int = by_profile(
+        20_000, demo=5_000, test=2_000, description="longest step of a send before DATA", ge=1
+    )
+    smtp_data_timeout_ms: int = by_profile(
+        600_000,
+        demo=60_000,
+        test=2_000,
+        description="longest wait for the answer to a whole letter; RFC 5321 4.5.3.2.6 gives a server ten minutes",
+        ge=1,
+    )
     smtp_connections: int = Field(default=4, ge=1, le=64, description="mails that are sent at one time")
     from_address: str = by_profile("", demo="orders@shop.example", description="sender, without a name; required")
     shop_name: str = Field(default="Onefold", description="the shop's name as mails show it")
@@ -56,14 +65,24 @@ class EmailsSettings(ServiceSettings):
         return self.from_address.rpartition("@")[2]
 
     @property
-    def send_limit(self) -> timedelta:
-        """The longest that all steps of a send may take together."""
+    def offer_limit(self) -> timedelta:
+        """The longest that all steps of a send before DATA may take together."""
         return timedelta(milliseconds=2 * self.smtp_timeout_ms)
+
+    @property
+    def data_limit(self) -> timedelta:
+        """The longest that DATA may take."""
+        return timedelta(milliseconds=self.smtp_data_timeout_ms)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a sender waits for a letter: reading the order and the steps before DATA are long over by then."""
+        return timedelta(milliseconds=2 * self.call_timeout_ms) + self.offer_limit
 
     @property
     def lease(self) -> timedelta:
         """How long a mail belongs to whoever sends it: longer than reading the order and sending may take."""
-        return timedelta(milliseconds=3 * (self.smtp_timeout_ms + self.call_timeout_ms))
+        return timedelta(milliseconds=3 * (self.smtp_timeout_ms + self.call_timeout_ms)) + self.data_limit
 
     @property
     def try_pauses(self) -> Sequence[timedelta]:

@@ -1,7 +1,8 @@
 """The door for time: planned mails are sent, old ones forgotten.
 
 Why: sending is retried with growing pauses and then parked for a person. What cannot be ruled out is a crash between
-the server's "taken" and our mark: such a letter goes out again, with the same Message-ID; SMTP allows no more.
+the server's "taken" and our mark, or a "taken" that never arrives: such a letter goes out again, a limited number of
+times, with the same Message-ID; SMTP allows no more.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ class EmailsJobs:
         self._server = MailServer(settings)
         self._claims = Batcher[None, ClaimedMail | None](self._claim, name="mails-claim")
         self._marks = Batcher[ClaimedMail, bool](self._mark, name="mails-mark")
+        self._unanswered: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[Job]:
         """The jobs for the runner."""
@@ -76,13 +78,15 @@ class EmailsJobs:
         ]
 
     async def close(self) -> None:
-        """Finish what is being written and hang up; no job may be running."""
+        """Finish what is being written, postpone what waits for an answer, and hang up; no job may be running."""
+        self._server.wait_no_more()
+        await asyncio.gather(*self._unanswered, return_exceptions=True)
         await asyncio.gather(self._claims.close(), self._marks.close())
         await self._server.close()
 
     async def send(self) -> int:
         """Send what is due, several at a time. Raises MailServerAway, which is no loss: mails wait."""
-        senders = [self._work_off() for _ in range(self._settings.smtp_connections)]
+        senders = [self._work_off() for _ in range(self._settings.smtp_connections - len(self._unanswered))]
         results = await asyncio.gather(*senders, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -101,9 +105,31 @@ class EmailsJobs:
     async def _work_off(self) -> int:
         done = 0
         while done < PER_RUN and (claimed := await self._claims.submit(None)) is not None:
-            await self._deliver(claimed)
+            if not await self._deliver_soon(claimed):
+                break
             done += 1
         return done
+
+    async def _deliver_soon(self, claimed: ClaimedMail) -> bool:
+        """False if the server takes long to answer: no other mail and no stop waits for that, which may be minutes."""
+        delivery = asyncio.create_task(self._deliver(claimed))
+        try:
+            await asyncio.wait({delivery}, timeout=self._settings.patience.total_seconds())
+        except asyncio.CancelledError:
+            delivery.cancel()
+            await asyncio.wait({delivery})
+            raise
+        if delivery.done():
+            await delivery
+            return True
+        self._unanswered.add(delivery)
+        delivery.add_done_callback(self._answered)
+        return False
+
+    def _answered(self, delivery: asyncio.Task[None]) -> None:
+        self._unanswered.remove(delivery)
+        if not delivery.cancelled() and (error := delivery.exception()) is not None:
+            log.warning("late_mail_failed", error=repr(error))  # its lease ends, and somebody sends it again
 
     async def _claim(self, senders: Sequence[None]) -> list[ClaimedMail | None]:
         """A mail for each sender that is free at this moment, and none that would have to wait for one."""

@@ -1,12 +1,14 @@
 """The mail server: sends letters over a few connections that are kept while there is work.
 
 Why: its errors are told apart here, once: a letter that will never be taken, one that may be later, a server that is
-away. Their texts can hold addresses, so that only codes leave this file.
+away. Once DATA has begun the server may have the letter whatever it says then, so that trying again is limited. Texts
+of errors can hold addresses, so that only codes leave this file.
 """
 
 import asyncio
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.policy import SMTPUTF8
 from typing import Final
 
 import aiosmtplib
@@ -23,11 +25,11 @@ class LetterRefused(Exception):
 
 
 class LetterPostponed(Exception):
-    """The server does not take this letter now."""
+    """The server does not take this letter now, or has not said that it did."""
 
 
 class MailServerAway(ConnectionError):
-    """The server cannot be reached or used, whatever the letter; what became of it is not known."""
+    """The server cannot be reached or used, whatever the letter; it has got none."""
 
 
 class MailServer:
@@ -37,6 +39,14 @@ class MailServer:
         self._settings = settings
         self._idle: list[_Connection] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Timeout] = set()
+        self._has_time = True
+
+    def wait_no_more(self) -> None:
+        """Postpone the letters for whose DATA an answer is waited for, and begin no other: a stop has no minutes."""
+        self._has_time = False
+        for limit in self._unanswered:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """Close what is idle; nothing may be under way."""
@@ -47,29 +57,50 @@ class MailServer:
     async def send(self, letter: EmailMessage) -> None:
         """Hand it over; returns when the server has taken it. Raises one of the three errors above.
 
-        It has a limit of its own, because each of its many steps may take as long as a step may.
+        What comes before DATA has a limit of its own, because each of its steps may take as long as a step may.
         """
         connection: _Connection | None = None
+        told = _told
         try:
-            async with asyncio.timeout(self._settings.send_limit.total_seconds()):
+            async with asyncio.timeout(self._settings.offer_limit.total_seconds()):
                 connection = self._take() or _Connection(await self._connect())
-                await self._hand_over(connection.client, letter)
+                content = await self._offer(connection.client, letter)
+            if not self._has_time:
+                raise ConnectionAbortedError
+            told = _told_of_data
+            await self._hand_over(connection.client, content)
         except BaseException as error:
             if connection is not None:
                 connection.client.close()
             if isinstance(error, (aiosmtplib.SMTPException, OSError)):
-                raise _told(error) from None  # the cause's text can hold the address
+                raise told(error) from None  # the cause's text can hold the address
             if isinstance(error, ValueError):
                 raise LetterRefused(type(error).__name__) from None
             raise
         self._keep(connection)
 
-    async def _hand_over(self, client: aiosmtplib.SMTP, letter: EmailMessage) -> None:
+    async def _offer(self, client: aiosmtplib.SMTP, letter: EmailMessage) -> bytes:
+        """Say who writes to whom; returns the letter as DATA takes it."""
         sender, recipient = self._settings.from_address, str(letter["To"])
         if sender.isascii() and recipient.isascii():
-            await client.sendmail(sender, recipient, letter.as_bytes())
-        else:
-            await client.send_message(letter)  # which asks the server whether it knows such addresses
+            await client.mail(sender)
+            await client.rcpt(recipient)
+            return letter.as_bytes()
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+        if not client.supports_extension("smtputf8"):
+            raise aiosmtplib.SMTPNotSupported("SMTPUTF8")
+        await client.mail(sender, options=["SMTPUTF8", "BODY=8BITMIME"], encoding="utf-8")
+        await client.rcpt(recipient, encoding="utf-8")
+        return letter.as_bytes(policy=SMTPUTF8)
+
+    async def _hand_over(self, client: aiosmtplib.SMTP, content: bytes) -> None:
+        async with asyncio.timeout(self._settings.data_limit.total_seconds()) as limit:
+            self._unanswered.add(limit)
+            try:
+                await client.data(content, timeout=None)
+            finally:
+                self._unanswered.remove(limit)
 
     def _take(self) -> "_Connection | None":
         """One that is idle and was not closed by the server."""
@@ -132,12 +163,22 @@ async def _quit(client: aiosmtplib.SMTP) -> None:
 
 def _told(error: Exception) -> Exception:
     """The error as the job needs it, with the server's code but none of its words."""
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        error = error.recipients[0]
-    if isinstance(error, (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)):
-        kind = LetterRefused if error.code >= _PERMANENT else LetterPostponed
-        return kind(f"{type(error).__name__} {error.code}")
+    if isinstance(error, aiosmtplib.SMTPRecipientRefused):
+        return _by_code(error)
     if isinstance(error, aiosmtplib.SMTPNotSupported):
         return LetterRefused(type(error).__name__)
+    return MailServerAway(_name(error))
+
+
+def _told_of_data(error: Exception) -> Exception:
+    """The same from DATA on. Without an answer nobody knows whether the server has the letter: it counts as a try."""
+    return _by_code(error) if isinstance(error, aiosmtplib.SMTPDataError) else LetterPostponed(_name(error))
+
+
+def _by_code(error: aiosmtplib.SMTPResponseException) -> Exception:
+    return (LetterRefused if error.code >= _PERMANENT else LetterPostponed)(_name(error))
+
+
+def _name(error: Exception) -> str:
     code = f" {error.code}" if isinstance(error, aiosmtplib.SMTPResponseException) else ""
-    return MailServerAway(f"{type(error).__name__}{code}")
+    return f"{type(error).__name__}{code}"

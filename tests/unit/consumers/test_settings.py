@@ -1,5 +1,6 @@
 """Mails never leave production unsigned or in the clear (R-5.4, R-6.6)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from consumers.analytics.config import AnalyticsSettings
 from consumers.emails.config import EmailsSettings
+from services.chassis.process import _longest_stop_s as longest_stop_s
 
 pytestmark = pytest.mark.requirement("R-6.6")
 
@@ -42,5 +44,12 @@ def test_an_archive_for_ever_does_not_depend_on_where_its_process_starts() -> No
 
 
 def test_a_lease_outlives_reading_the_order_and_sending() -> None:
-    chosen = settings(smtp_timeout_ms=1_000, call_timeout_ms=500)
-    assert chosen.lease.total_seconds() == 4.5
+    chosen = settings(smtp_timeout_ms=1_000, call_timeout_ms=500, smtp_data_timeout_ms=60_000)
+    assert chosen.lease.total_seconds() == 64.5
+    assert chosen.patience + chosen.data_limit < chosen.lease
+
+
+def test_a_server_has_the_minutes_that_the_standard_gives_it_and_a_stop_does_not_wait_for_them() -> None:
+    chosen = settings()
+    assert chosen.data_limit == timedelta(minutes=10)
+    assert chosen.patience < timedelta(seconds=longest_stop_s(chosen))
