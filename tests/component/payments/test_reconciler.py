@@ -13,7 +13,7 @@ from services.chassis.ids import new_id
 from services.chassis.messages import timestamp
 from services.chassis.operations import Retryable
 from services.payments.domain import AttemptSeen
-from services.payments.providers.stripe import objects
+from services.payments.providers.stripe import adapter, objects
 from tests.component.payments.counter import Counter
 
 
@@ -146,3 +146,17 @@ async def test_a_run_that_fails_moves_nothing_and_is_told_to_a_person(
     await counter.jobs.reconcile()
     assert await counter.open_incidents() == []
     assert (await counter.get(order_id)).payment.snapshot.verdict == payments_pb2.VERDICT_PAID
+
+
+@pytest.mark.requirement("R-1.18", "F-10")
+@pytest.mark.parametrize(("times", "verdict"), [(2, payments_pb2.VERDICT_PAID), (3, payments_pb2.VERDICT_UNPAID)])
+async def test_a_page_that_cannot_be_had_at_once_is_asked_for_again(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, times: int, verdict: payments_pb2.Verdict.ValueType
+) -> None:
+    monkeypatch.setattr(adapter, "_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(adapter, "_PAGE", 1)
+    order_id = new_id()
+    await counter.pay(order_id)
+    await counter.sim.client.faults.api(vendor="stripe", operation="events.list", kind="rate_limit", times=times)
+    await counter.jobs.reconcile()
+    assert (await counter.get(order_id)).payment.snapshot.verdict == verdict

@@ -3,9 +3,11 @@
 Why: retries are ours and explicit, because the SDK's own keys and retries would not survive a crash (F-10).
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import stripe
@@ -23,6 +25,7 @@ _SECRETS_KEPT: Final = 1_000
 _SECRETS: Final = ("client_secret", "url")
 _SKEW: Final = timedelta(minutes=1)  # between Stripe's clock and ours
 _PAGE: Final = 100
+_PAUSES_S: Final = (1.0, 4.0)  # before a page of many is asked for again
 
 
 class StripeProvider:
@@ -115,14 +118,14 @@ class StripeProvider:
         types = sorted(events.READERS)
         for part in (types[:20], types[20:]):  # the API takes at most 20 types a call
             if part:
-                async for row in self._pages("events", {"created": _between(since, until), "types": part}):
+                async for row in self._pages("events", {"created": _between(since, until), "types": part}, _PAUSES_S):
                     yield objects.identity(row.get("id")), stripe_json(row)
 
     async def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown | Unreadable]:
         """Sessions first: the intent of a session is not ended by itself (F-7)."""
         window = {"created": _between(since, until)}
         for service in ("checkout.sessions", "payment_intents"):
-            async for row in self._pages(service, window):
+            async for row in self._pages(service, window, _PAUSES_S):
                 yield _listed(row, at)
 
     async def close(self) -> None:
@@ -166,19 +169,22 @@ class StripeProvider:
         row: dict[str, Any] = found.to_dict(for_json=True)
         return row
 
-    async def _pages(self, service: str, params: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _pages(
+        self, service: str, params: Mapping[str, Any], pauses_s: Sequence[float] = ()
+    ) -> AsyncIterator[dict[str, Any]]:
         lists: dict[str, Any] = {
             "refunds": self._client.v1.refunds,
             "events": self._client.v1.events,
             "payment_intents": self._client.v1.payment_intents,
             "checkout.sessions": self._client.v1.checkout.sessions,
         }
-        try:
-            page = await lists[service].list_async({**params, "limit": _PAGE})
-            async for row in page.auto_paging_iter():
+        page = await _page(partial(lists[service].list_async, {**params, "limit": _PAGE}), pauses_s)
+        while True:
+            for row in page.data:
                 yield row.to_dict(for_json=True)
-        except stripe.StripeError as error:
-            raise translate(error) from error
+            if not page.has_more or not page.data:
+                return
+            page = await _page(page.next_page_async, pauses_s)
 
     def _without_secrets(self, operation: Operation, row: dict[str, Any]) -> dict[str, Any]:
         """Keep the secret for the caller who waits, and nothing of it in the journal (S-5)."""
@@ -187,6 +193,18 @@ class StripeProvider:
                 self._secrets.pop(next(iter(self._secrets)))
             self._secrets[row["id"]] = _secrets_of(row)
         return objects.public(row)
+
+
+async def _page(ask: Callable[[], Awaitable[Any]], pauses_s: Sequence[float]) -> Any:
+    """One page of a list; asked for again after each pause, for one of many must not cost all of them."""
+    try:
+        return await ask()
+    except stripe.StripeError as error:
+        translated = translate(error)
+        if not pauses_s or isinstance(translated, Declined):
+            raise translated from error
+    await asyncio.sleep(pauses_s[0])
+    return await _page(ask, pauses_s[1:])
 
 
 def stripe_json(row: Mapping[str, Any]) -> bytes:
