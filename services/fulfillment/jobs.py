@@ -17,6 +17,7 @@ from services.fulfillment.events import CONSUMER
 from services.fulfillment.store import fulfillments, webhooks
 
 PURGE_BATCH: Final = 1_000
+WATCH_BATCH: Final = 20  # looks, of two calls each: a third of what the provider allows a minute (F-18)
 
 
 class FulfillmentJobs:
@@ -45,7 +46,7 @@ class FulfillmentJobs:
             Job("fulfillment-operations", self.run_operations, pause, woken_by=PLANNED),
             Job("fulfillment-webhooks", self.apply_webhooks, pause, woken_by=usecases.HINTED),
             Job("fulfillment-try-again", self.try_again, pause),
-            Job("fulfillment-watch", self.watch, pause),
+            Job("fulfillment-watch", self._watch_some, max(pause, self._context.watch_every / 60)),
             Job("fulfillment-purge", self.purge, timedelta(minutes=1)),
             Job("fulfillment-partitions", self.keep_partitions, timedelta(days=1)),
         ]
@@ -72,7 +73,12 @@ class FulfillmentJobs:
 
     async def watch(self) -> int:
         """Objects that no webhook told of for long."""
-        return await usecases.watch(self._database, self._context, self._limit)
+        return await usecases.watch(self._database, self._context, min(self._limit, WATCH_BATCH))
+
+    async def _watch_some(self) -> int:
+        """However many are left, it is not run again at once: the provider's calls are for fresh orders first."""
+        await self.watch()
+        return 0
 
     async def purge(self) -> int:
         """Finished request ids and applied webhooks that are old enough (S-28)."""

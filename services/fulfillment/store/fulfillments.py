@@ -56,7 +56,8 @@ UPDATE fulfillments f
        cancelled = r.cancelled, number = r.number, object_id = r.object_id, provider = $2,
        provider_state = r.provider_state, sights = r.sights, submitted = r.submitted, hold_id = r.hold_id,
        reason = r.reason, tries = r.tries, next_try_at = r.next_try_at, cancellation_id = r.cancellation_id,
-       cancel_refused = r.cancel_refused, answered = r.answered, planned = r.planned, watch_at = r.watch_at
+       cancel_refused = r.cancel_refused, answered = r.answered, planned = r.planned, watch_at = r.watch_at,
+       watch_from = coalesce(r.watch_from, f.watch_from)
   FROM json_populate_recordset(NULL::fulfillments, $1) AS r
  WHERE f.order_id = r.order_id
 """
@@ -86,14 +87,20 @@ SELECT order_id::text FROM fulfillments f
  WHERE next_try_at <= $1 AND state <> 'QUEUED' AND {_NOT_PARKED} ORDER BY next_try_at LIMIT $2
 """
 
-_TO_WATCH: Final = "SELECT order_id::text FROM fulfillments WHERE watch_at <= $1 ORDER BY watch_at LIMIT $2"
+_TO_WATCH: Final = """
+SELECT order_id::text, watch_from FROM fulfillments WHERE watch_at <= $1 ORDER BY watch_at LIMIT $2
+"""
 
 # Locked in the order of their ids, like every set of roots.
 _WATCH_LATER: Final = """
-UPDATE fulfillments f SET watch_at = $2
-  FROM (SELECT order_id FROM fulfillments WHERE order_id = ANY($1::uuid[]) AND watch_at IS NOT NULL
-         ORDER BY order_id FOR NO KEY UPDATE) AS due
- WHERE f.order_id = due.order_id
+WITH due AS (
+    SELECT f.order_id, later.at
+      FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS later (order_id, since, at)
+      JOIN fulfillments f ON f.order_id = later.order_id AND f.watch_from = later.since AND f.watch_at IS NOT NULL
+     ORDER BY f.order_id FOR NO KEY UPDATE OF f
+)
+UPDATE fulfillments f SET watch_at = due.at FROM due WHERE f.order_id = due.order_id
+RETURNING f.order_id::text, f.watch_at
 """
 
 _LOCK_RECIPIENTS: Final = """
@@ -121,11 +128,14 @@ async def read(db: Database | Transaction, order_ids: Iterable[str]) -> dict[str
 async def save(
     tx: Transaction, changes: Sequence[tuple[Fulfillment, Fulfillment]], provider: str, watch_at: datetime
 ) -> None:
-    """Write what differs between before and after. What still can change is watched from `watch_at` on."""
+    """Write what differs between before and after. What still can change is watched from `watch_at` on.
+
+    From then on it also counts how long nothing new was seen, unless that is what happened.
+    """
     changed = [(before, after) for before, after in changes if before != after]
     if not changed:
         return
-    await tx.execute(_SAVE, json.dumps([_row(after, watch_at) for _, after in changed]), provider)
+    await tx.execute(_SAVE, json.dumps([_row(before, after, watch_at) for before, after in changed]), provider)
     shipments = [
         _shipment_row(after, place, shipment)
         for before, after in changed
@@ -150,14 +160,16 @@ async def to_try(db: Database, consumer: str, now: datetime, limit: int) -> list
     return [row["order_id"] for row in await db.fetch(_TO_TRY, now, limit, consumer)]
 
 
-async def to_watch(db: Database, now: datetime, limit: int) -> list[str]:
-    """Orders whose object was not seen for long, longest first; takes no lock."""
-    return [row["order_id"] for row in await db.fetch(_TO_WATCH, now, limit)]
+async def to_watch(db: Database, now: datetime, limit: int) -> dict[str, datetime]:
+    """Orders whose object was not seen for long, and since when it shows nothing new; takes no lock."""
+    return {row["order_id"]: row["watch_from"] for row in await db.fetch(_TO_WATCH, now, limit)}
 
 
-async def watch_later(tx: Transaction, order_ids: Sequence[str], at: datetime) -> None:
-    """Ask again at that time, because the provider could not be asked now or had nothing new."""
-    await tx.execute(_WATCH_LATER, list(order_ids), at)
+async def watch_later(tx: Transaction, later: Mapping[str, tuple[datetime, datetime | None]]) -> list[str]:
+    """Look again at that time, or never, where nothing new was seen since; returns those that are watched no more."""
+    since, at = [each[0] for each in later.values()], [each[1] for each in later.values()]
+    rows = await tx.fetch(_WATCH_LATER, list(later), since, at)
+    return [row["order_id"] for row in rows if row["watch_at"] is None]
 
 
 async def lock_recipients(tx: Transaction, order_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
@@ -216,7 +228,7 @@ def _units(text: str) -> Units:
     return tuple(LineQuantity(**unit) for unit in json.loads(text))
 
 
-def _row(after: Fulfillment, watch_at: datetime) -> dict[str, Any]:
+def _row(before: Fulfillment, after: Fulfillment, watch_at: datetime) -> dict[str, Any]:
     row = {key: value for key, value in asdict(after).items() if key not in ("operations", "shipments", "cancellation")}
     cancellation = after.cancellation
     return {
@@ -225,13 +237,19 @@ def _row(after: Fulfillment, watch_at: datetime) -> dict[str, Any]:
         "cancellation_id": cancellation.id if cancellation else "",
         "cancel_refused": cancellation.refused if cancellation else False,
         "watch_at": watch_at.isoformat() if _can_change(after) else None,
+        "watch_from": watch_at.isoformat() if _news(before) != _news(after) else None,
     }
 
 
+def _news(root: Fulfillment) -> tuple[object, ...]:
+    """What differs when something new was seen."""
+    return root.number, root.state, root.provider_state, root.shipments
+
+
 def _can_change(after: Fulfillment) -> bool:
-    """Whether the provider can still tell something new: a live object, or a parcel on its way."""
+    """Whether the provider can still tell something new: a live object, or a parcel that may still arrive."""
     is_live = bool(after.object_id) and not after.has_ended
-    return is_live or any(shipment.state is ShipmentState.SENT for shipment in after.shipments)
+    return is_live or any(shipment.state in (ShipmentState.SENT, ShipmentState.FAILED) for shipment in after.shipments)
 
 
 def _shipment_row(after: Fulfillment, place: int, shipment: Shipment) -> dict[str, Any]:

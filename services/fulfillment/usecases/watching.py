@@ -5,8 +5,8 @@ Why: a webhook may be forged, late, doubled or lost; the object at the provider 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import incidents, jobs
@@ -17,7 +17,7 @@ from services.chassis.operations import Retryable, Unknown
 from services.chassis.telemetry import get_logger
 from services.fulfillment import domain
 from services.fulfillment.store import fulfillments, webhooks
-from services.fulfillment.store.webhooks import Mark, StoredWebhook
+from services.fulfillment.store.webhooks import Hint, Mark, StoredWebhook
 from services.fulfillment.usecases.decisions import Context, Step, apply
 
 log = get_logger(__name__)
@@ -25,6 +25,10 @@ log = get_logger(__name__)
 HINTED: Final = "webhooks"  # what the job that fetches objects is woken by
 NOT_APPLIED: Final = "provider_object_not_applied"
 UNKNOWN_WORD: Final = "provider_word_unknown"
+NOTHING_NEW: Final = "nothing_new_at_provider"
+WATCHED_FOR: Final = timedelta(days=60)  # since something new was seen: more than any parcel is under way
+_LONGEST_PAUSE: Final = timedelta(days=1)
+_SHARE_OF_AGE: Final = 4  # a look after another quarter of the time without news: about 20 looks in a week
 _TRIES: Final = 3
 _AT_ONCE: Final = 20  # an object that the provider is slow to show does not hold up the others
 _ONCE: Final = Retry(within=timedelta(0))  # a job that meets broken plumbing runs again anyway
@@ -43,40 +47,85 @@ async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool
 
 
 async def apply_hints(database: Database, context: Context, limit: int) -> int:
-    """Fetch what stored webhooks name, each object once, and apply it; returns how many webhooks are done."""
-    by_object: dict[tuple[str, str], list[bytes]] = {}
-    for hint in await webhooks.unprocessed(database, limit):
-        by_object.setdefault((hint.source, hint.external_id), []).append(hint.content_hash)
+    """Fetch what stored webhooks name, each object once, and apply it; returns how many webhooks were looked at."""
+    now, pauses = context.clock.now(), context.rules.pauses
+    waiting = await webhooks.unprocessed(database, now, limit)
+    by_object: dict[tuple[str, str], list[Hint]] = {}
+    for hint in waiting:
+        by_object.setdefault((hint.source, hint.external_id), []).append(hint)
     objects, places = _Objects(database, context), asyncio.Semaphore(_AT_ONCE)
+    late: list[tuple[Hint, datetime]] = []
 
-    async def one(source: str, external_id: str, hashes: list[bytes]) -> int:
-        order_id = context.provider.order_of(external_id)
+    async def one(external_id: str, hints: list[Hint]) -> None:
+        order_id = context.provider.order_of(external_id) or ""
         async with places:
-            outcome = await objects.take_in(order_id, external_id) if order_id else "unknown"
-        if outcome:
-            await objects.mark([Mark(source, content_hash, outcome) for content_hash in hashes])
-        return len(hashes) if outcome else 0
+            look = await objects.take_in(order_id, external_id) if order_id else _Look("unknown")
+        if not look.outcome:
+            tried = [hint if look.wait else replace(hint, tries=hint.tries + 1) for hint in hints]
+            hints = [hint for hint in tried if hint.tries > len(pauses)]
+            late.extend((hint, now + (look.wait or pauses[hint.tries - 1])) for hint in tried if hint not in hints)
+            if hints:
+                await objects.tell(NOT_APPLIED, order_id, external_id, error=look.error)
+        await objects.mark([Mark(hint.source, hint.content_hash, look.outcome or "unknown") for hint in hints])
 
-    return sum(await asyncio.gather(*(one(*key, hashes) for key, hashes in by_object.items())))
+    await asyncio.gather(*(one(external_id, hints) for (_, external_id), hints in by_object.items()))
+    if late:
+        await database.run(lambda tx: webhooks.put_off(tx, late))
+    return len(waiting)
 
 
 async def watch(database: Database, context: Context, limit: int) -> int:
-    """Fetch objects that were not seen for long, because a webhook may be lost; returns how many."""
+    """Fetch objects that were not seen for long, because a webhook may be lost; returns how many.
+
+    The longer nothing new was seen, the longer until the next look, and some day a person is told instead.
+    """
     now = context.clock.now()
-    order_ids = await fulfillments.to_watch(database, now, limit)
-    if not order_ids:
+    since = await fulfillments.to_watch(database, now, limit)
+    if not since:
         return 0
     objects, places = _Objects(database, context), asyncio.Semaphore(_AT_ONCE)
+    roots = await fulfillments.read(database, since)
+    names = {order_id: context.provider.external_id(order_id, root.number) for order_id, root in roots.items()}
 
-    async def one(order_id: str, number: int) -> None:
+    async def one(order_id: str) -> datetime | None:
+        """When to look again if there was nothing new."""
         async with places:
-            await objects.take_in(order_id, context.provider.external_id(order_id, number))
+            look = await objects.take_in(order_id, names[order_id])
+        age = now - since[order_id]
+        pause = min(max(age / _SHARE_OF_AGE, context.watch_every), _LONGEST_PAUSE)
+        return None if age >= WATCHED_FOR else now + (pause if look.outcome else context.watch_every)
 
-    roots = await fulfillments.read(database, order_ids)
-    await asyncio.gather(*(one(order_id, root.number) for order_id, root in roots.items()))
-    later = now + context.watch_every
-    await database.run(lambda tx: fulfillments.watch_later(tx, order_ids, later))
-    return len(order_ids)
+    later = dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+    async def body(tx: Transaction) -> None:
+        ended = await fulfillments.watch_later(tx, {order_id: (since[order_id], at) for order_id, at in later.items()})
+        silent = [order_id for order_id in ended if _is_awaited(roots[order_id])]
+        await incidents.open_incidents(tx, [_nothing_new(order_id, names[order_id], now) for order_id in silent])
+
+    await database.run(body)
+    return len(since)
+
+
+def _is_awaited(root: domain.Fulfillment) -> bool:
+    """Whether something must still come; of a parcel that failed a person was told already."""
+    return not root.has_ended or any(parcel.state is domain.ShipmentState.SENT for parcel in root.shipments)
+
+
+def _nothing_new(order_id: str, external_id: str, now: datetime) -> incidents.Incident:
+    details = {"external_id": external_id, "days": WATCHED_FOR.days}
+    return incidents.Incident(NOTHING_NEW, external_id, now, order_id, details)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What came of looking at an object: an outcome, or else the reason why the provider could not say.
+
+    `wait`: its calls are used up for so long (F-18), which says nothing about the object.
+    """
+
+    outcome: str = ""
+    error: str = ""
+    wait: timedelta | None = None
 
 
 class _Objects:
@@ -88,17 +137,20 @@ class _Objects:
         self._reads = Batcher(self._read, name="hinted_reads", retry=_ONCE)
         self._sights = Batcher(self._apply, name="hinted_objects", retry=_ONCE)
         self._marks = Batcher(self._mark, name="hints", retry=_ONCE)
+        self._refused: _Look | None = None  # from then on nothing is asked: fresh orders need the provider's calls
 
-    async def take_in(self, order_id: str, external_id: str) -> str:
+    async def take_in(self, order_id: str, external_id: str) -> _Look:
         """What became of it. One that cannot be taken in is shown to a person and holds up no other (R-5.6)."""
+        if self._refused:
+            return self._refused
         try:
             return await self._refresh(order_id, external_id)
         except Exception as error:
             if is_broken_plumbing(error):
                 raise
             log.exception("provider_object_not_applied", order_id=order_id, external_id=external_id)
-            await self._tell(NOT_APPLIED, order_id, external_id, error=type(error).__name__)
-            return "unknown"
+            await self.tell(NOT_APPLIED, order_id, external_id, error=type(error).__name__)
+            return _Look("unknown")
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Webhooks are done."""
@@ -106,33 +158,36 @@ class _Objects:
             if isinstance(answer, DomainError):
                 raise answer
 
-    async def _refresh(self, order_id: str, external_id: str) -> str:
-        """Fetch and apply; what was overtaken meanwhile is fetched again. Empty: the provider cannot say now."""
-        for _ in range(_TRIES):
-            known = await self._reads.submit(order_id)
-            if known is None:
-                return "unknown"
-            try:
-                answer = await self._context.provider.fetch(external_id)
-            except (Retryable, Unknown) as error:
-                log.warning("provider_not_asked", order_id=order_id, error=repr(error))
-                return ""
-            if answer is None:
-                return "unknown"
-            sight = self._context.provider.read_object(answer, self._context.clock.now())
-            decision = await self._sights.submit(Step(order_id, replace(sight, sights=known.sights)))
-            if decision is None or decision.outcome is not domain.Outcome.STALE:
-                if words := self._context.provider.unknown_words(answer):
-                    await self._tell(UNKNOWN_WORD, order_id, external_id, words=", ".join(words))
-                return "applied"
-        return "stale"
-
-    async def _tell(self, kind: str, order_id: str, external_id: str, **details: str) -> None:
+    async def tell(self, kind: str, order_id: str, external_id: str, **details: str) -> None:
         """Show it to a person, once per object while nobody has decided."""
         seen = incidents.Incident(
             kind, external_id, self._context.clock.now(), order_id, {"external_id": external_id, **details}
         )
         await self._database.run(lambda tx: incidents.open_incidents(tx, [seen]))
+
+    async def _refresh(self, order_id: str, external_id: str) -> _Look:
+        """Fetch and apply; what was overtaken meanwhile is fetched again."""
+        for _ in range(_TRIES):
+            known = await self._reads.submit(order_id)
+            if known is None:
+                return _Look("unknown")
+            try:
+                answer = await self._context.provider.fetch(external_id)
+            except (Retryable, Unknown) as error:
+                log.warning("provider_not_asked", order_id=order_id, error=repr(error))
+                wait = error.after if isinstance(error, Retryable) else None
+                look = _Look(error=ascii(str(error))[:500], wait=wait)
+                self._refused = look if wait else self._refused
+                return look
+            if answer is None:
+                return _Look("unknown")
+            sight = self._context.provider.read_object(answer, self._context.clock.now())
+            decision = await self._sights.submit(Step(order_id, replace(sight, sights=known.sights)))
+            if decision is None or decision.outcome is not domain.Outcome.STALE:
+                if words := self._context.provider.unknown_words(answer):
+                    await self.tell(UNKNOWN_WORD, order_id, external_id, words=", ".join(words))
+                return _Look("applied")
+        return _Look("stale")
 
     async def _read(self, order_ids: Sequence[str]) -> list[domain.Fulfillment | None]:
         roots = await fulfillments.read(self._database, order_ids)

@@ -3,9 +3,14 @@
 Why: 120 calls a minute are for all orders (F-18); none may fail, and none may wait, because of the number of others.
 """
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from services.chassis.ids import new_id
+from services.chassis.operations import Retryable, Unknown
+from services.fulfillment.jobs import WATCH_BATCH
 from tests.component.fulfillment.warehouse import Warehouse
 
 
@@ -42,3 +47,123 @@ async def test_a_confirm_over_the_limit_is_taken_back_by_a_cancellation(warehous
     assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_charged, ledger.status) == (0, "canceled")
+
+
+@pytest.mark.requirement("S-22")
+async def test_the_longer_nothing_is_new_the_less_is_asked_and_in_the_end_a_person_is_told(
+    warehouse: Warehouse,
+) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.provider.printful.ship(warehouse.external_id(order_id))
+    looks = [0]
+    days = 0
+    while await warehouse.incidents() == []:
+        looks.append(0)
+        days += 1
+        for _ in range(48):
+            warehouse.clock.advance(timedelta(minutes=30))
+            looks[days] += await warehouse.jobs.watch()
+    assert await warehouse.incidents() == ["nothing_new_at_provider"]
+    assert days == 61  # counted from the sight of the parcel
+    assert looks[1] <= 16
+    assert sum(looks[:8]) <= 28
+    assert all(1 <= each <= 2 for each in looks[8:60])
+    warehouse.clock.advance(timedelta(days=30))
+    assert await warehouse.jobs.watch() == 0
+    await warehouse.provider.printful.deliver(warehouse.external_id(order_id))
+    await warehouse.hint(order_id, "shipment_delivered")
+    await warehouse.work()
+    assert (await warehouse.names(order_id))[-1] == "ShipmentDelivered"
+
+
+@pytest.mark.requirement("S-22")
+async def test_news_make_it_watched_closely_again(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.work()
+    warehouse.clock.advance(timedelta(days=59))
+    assert await warehouse.jobs.watch() == 1
+    warehouse.clock.advance(timedelta(days=2))
+    await warehouse.provider.printful.ship(warehouse.external_id(order_id))
+    assert await warehouse.jobs.watch() == 1  # too old to be watched on, had the parcel not left meanwhile
+    assert (await warehouse.names(order_id))[-1] == "ShipmentSent"
+    assert await warehouse.incidents() == []
+    warehouse.clock.advance(warehouse.context.watch_every)
+    assert await warehouse.jobs.watch() == 1
+
+
+@pytest.mark.requirement("S-22")
+async def test_the_watch_takes_only_a_share_of_the_calls(warehouse: Warehouse) -> None:
+    order_ids = [new_id() for _ in range(WATCH_BATCH + 2)]
+    for order_id in order_ids:
+        await warehouse.request(order_id)
+    await warehouse.work()
+    warehouse.clock.advance(timedelta(hours=2))
+    (job,) = [job for job in warehouse.jobs.all() if job.name == "fulfillment-watch"]
+    assert await job.run_once() == 0  # not at once again, though some are left
+    assert job.interval >= timedelta(minutes=1)
+    assert await warehouse.jobs.watch() == 2
+
+
+@pytest.mark.requirement("S-22", "R-5.6")
+async def test_hints_that_come_to_nothing_stand_before_no_other(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.jobs._limit = 3
+    bad, good = [new_id() for _ in range(3)], new_id()
+    for order_id in (*bad, good):
+        await warehouse.request(order_id)
+    await warehouse.work()
+    asked = break_objects(warehouse, monkeypatch, bad, Unknown("500: for this\0object"))
+    await warehouse.provider.printful.ship(warehouse.external_id(good))
+    for order_id in (*bad, good):
+        warehouse.clock.advance(timedelta(seconds=1))
+        await warehouse.hint(order_id)
+    await warehouse.work()
+    assert (await warehouse.names(good))[-1] == "ShipmentSent"
+    for _ in range(48):
+        await warehouse.pass_time(hours=1)
+    assert len(asked) == 3 * (len(warehouse.context.rules.pauses) + 1)
+    assert await warehouse.incidents() == ["provider_object_not_applied"] * 3
+    assert await warehouse.database.fetchval("SELECT count(*) FROM webhooks WHERE processed_at IS NULL") == 0
+
+
+@pytest.mark.requirement("S-22")
+async def test_hints_over_the_limit_wait_as_long_as_the_provider_said_and_lose_no_try(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_ids = [new_id() for _ in range(30)]
+    for order_id in order_ids:
+        await warehouse.request(order_id)
+    await warehouse.work()
+    for order_id in order_ids:
+        await warehouse.hint(order_id)
+    asked = break_objects(warehouse, monkeypatch, order_ids, Retryable("429", after=timedelta(seconds=40)))
+    for _ in range(20):
+        await warehouse.pass_time(seconds=41)
+    assert len(asked) < 20 * len(order_ids)  # after the first refusal the others of that run are not asked for
+    assert await warehouse.database.fetchval("SELECT sum(tries) FROM webhooks WHERE processed_at IS NULL") == 0
+    monkeypatch.undo()
+    await warehouse.pass_time(seconds=41)
+    assert await warehouse.database.fetchval("SELECT count(*) FROM webhooks WHERE outcome = 'applied'") == 30
+    assert await warehouse.incidents() == []
+
+
+def break_objects(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, order_ids: list[str], error: Exception
+) -> list[str]:
+    """The provider answers so for these orders; the names that it was asked for."""
+    provider, asked = warehouse.context.provider, list[str]()
+    fetch = provider.fetch
+    broken = {warehouse.external_id(order_id) for order_id in order_ids}
+
+    async def answer(external_id: str) -> dict[str, Any] | None:
+        if external_id in broken:
+            asked.append(external_id)
+            raise error
+        return await fetch(external_id)
+
+    monkeypatch.setattr(provider, "fetch", answer)
+    return asked
