@@ -137,7 +137,10 @@ class PrintfulProvider:
             if refusal.code == "404":
                 return None
             raise Unknown(str(refusal)) from refusal
-        return await self._with_parcels(answer["result"])
+        try:
+            return await self._with_parcels(answer["result"], executed=False)
+        except Declined as refusal:
+            raise Unknown(str(refusal)) from refusal
 
     def read_object(self, answer: Mapping[str, Any], at: datetime) -> ObjectSeen:
         """The sight that an answer of `send`, `look_up` or `fetch` shows, with the parcels that left."""
@@ -165,11 +168,11 @@ class PrintfulProvider:
         """Close the connections."""
         await self._http.close()
 
-    async def _with_parcels(self, order: dict[str, Any]) -> dict[str, Any]:
+    async def _with_parcels(self, order: dict[str, Any], *, executed: bool = True) -> dict[str, Any]:
         """What we keep of an order: no address, and the parcels; only v2 tells of their delivery."""
         parcels: list[dict[str, Any]] = []
         if order.get("shipments"):
-            answer = await self._call("GET", f"v2/orders/{order['id']}/shipments?limit={_PAGE}", parcels_of=order)
+            answer = await self._call("GET", f"v2/orders/{order['id']}/shipments?limit={_PAGE}", executed=executed)
             numbers = {parcel["id"]: parcel.get("tracking_number") for parcel in order["shipments"]}
             parcels = [{**parcel, "tracking_number": numbers.get(parcel["id"])} for parcel in answer["data"]]
         kept = {key: order.get(key) for key in ("id", "external_id", "status", "error", "updated")}
@@ -183,17 +186,16 @@ class PrintfulProvider:
         except Declined as refusal:
             raise (Declined(GONE, str(refusal)) if refusal.code == "404" else refusal) from refusal
 
-    async def _call(
-        self, method: str, path: str, *, json_body: Any = None, parcels_of: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, *, json_body: Any = None, executed: bool = False) -> dict[str, Any]:
+        """`executed`: a call before this one had its effect, so what this one meets says nothing about that."""
         body = json.dumps(json_body, ensure_ascii=False).encode() if json_body is not None else None
         try:
             answer = await self._http.request(method, self._base_url + path, headers=_JSON if body else None, body=body)
         except NeverSent as error:
-            raise (Unknown(str(error)) if parcels_of else Retryable(str(error))) from error
+            raise (Unknown(str(error)) if executed else Retryable(str(error))) from error
         except AnswerLost as error:
             raise Unknown(str(error)) from error
-        return _read(answer, executed=parcels_of is not None)
+        return _read(answer, executed=executed)
 
 
 def _read(answer: Answer, *, executed: bool) -> dict[str, Any]:
@@ -202,7 +204,9 @@ def _read(answer: Answer, *, executed: bool) -> dict[str, Any]:
     try:
         body = json.loads(answer.body)
     except ValueError as error:
-        raise Unknown(f"{status}: no JSON") from error
+        if status != 429:  # that may be a door-keeper's
+            raise Unknown(f"{status}: no JSON") from error
+        body = None
     if status < 300 and isinstance(body, dict):
         return body
     text = f"{status}: {_message(body)}"

@@ -36,6 +36,19 @@ async def test_calls_over_the_limit_cost_no_try_and_are_repeated_when_the_provid
     assert await warehouse.database.fetchval("SELECT max(number) FROM operations") == 2  # one create, one confirm
 
 
+@pytest.mark.requirement("S-22")
+@pytest.mark.parametrize("operation", ["orders.get", "shipments.list"])
+async def test_a_look_over_the_limit_says_when_to_come_again(warehouse: Warehouse, operation: str) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.work()
+    await warehouse.provider.printful.ship(warehouse.external_id(order_id))
+    await limit(warehouse, order_id, operation, 1)
+    with pytest.raises(Retryable) as refusal:
+        await warehouse.context.provider.fetch(warehouse.external_id(order_id))
+    assert refusal.value.after == timedelta(seconds=1)
+
+
 @pytest.mark.requirement("S-10")
 async def test_a_confirm_over_the_limit_is_taken_back_by_a_cancellation(warehouse: Warehouse) -> None:
     order_id = new_id()
