@@ -14,9 +14,12 @@ from consumers.emails import store
 from consumers.emails.mails import Details, Kind, PlannedMail
 from services.chassis import jobs
 from services.chassis.clock import Clock
-from services.chassis.consumer import Handler
+from services.chassis.consumer import Handler, parked_since
 from services.chassis.db import Transaction
 from services.chassis.inbox import IncomingEvent, Outcome, decode
+from services.chassis.telemetry import get_logger
+
+log = get_logger(__name__)
 
 CONSUMER: Final = "emails"
 TOPICS: Final = ("onefold.orders.v1", "onefold.inventory.v1")
@@ -26,22 +29,25 @@ _ASKED: Final = (orders_pb2.CANCELLATION_REASON_CUSTOMER, orders_pb2.CANCELLATIO
 
 
 def handler(clock: Clock, age_max: timedelta) -> Handler:
-    """The consumer's handler. An event older than `age_max` is STALE: a replay must not write to customers."""
+    """The consumer's handler. An event older than `age_max` is STALE: a replay must not write to customers.
+
+    One that was parked is as old as it was then: a redrive tells what somebody waits for, however long that took.
+    """
 
     async def handle(tx: Transaction, events: Sequence[IncomingEvent]) -> Mapping[str, Outcome]:
         now = clock.now()
-        outcomes = dict.fromkeys((event.id for event in events), Outcome.IGNORED)
-        mails = []
-        for event in events:
-            mail = planned(event)
-            if mail is not None:
-                outcomes[event.id] = Outcome.STALE if now - event.time > age_max else Outcome.APPLIED
-                mails.append(mail)
-        fresh = [mail for mail in mails if outcomes[mail.event_id] is Outcome.APPLIED]
+        mails = {event.id: mail for event in events if (mail := planned(event)) is not None}
+        old = [event for event in events if event.id in mails and now - event.time > age_max]
+        parked = await parked_since(tx, CONSUMER, old) if old else {}
+        stale = {event.id for event in old if parked.get(event.id, now) - event.time > age_max}
+        if stale:
+            log.warning("events_too_old_for_mails", events=len(stale))
+        fresh = [mail for mail in mails.values() if mail.event_id not in stale]
         if fresh:
             await store.plan(tx, fresh, now)
             await jobs.wake(tx, store.PLANNED)
-        return outcomes
+        outcomes = dict.fromkeys((event.id for event in events), Outcome.IGNORED)
+        return outcomes | {event_id: Outcome.STALE if event_id in stale else Outcome.APPLIED for event_id in mails}
 
     return handle
 

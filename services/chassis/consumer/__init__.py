@@ -7,7 +7,7 @@ from services.chassis.consumer.apply import Handler, MissingOutcome, TooManyPark
 from services.chassis.consumer.commanding import commanding
 from services.chassis.consumer.loop import Consumer, Stalled
 from services.chassis.consumer.parked import ParkedEvent, ParkedKey, discard, inspect, list_parked
-from services.chassis.consumer.parking import KEY_PARKED, parked_keys
+from services.chassis.consumer.parking import KEY_PARKED, parked_keys, parked_since
 from services.chassis.consumer.redrive import Redriven, redrive
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "inspect",
     "list_parked",
     "parked_keys",
+    "parked_since",
     "redrive",
 ]

@@ -49,10 +49,26 @@ SELECT count(*) FROM parked_keys
 
 _SKIP: Final = "SELECT DISTINCT key FROM parked_keys WHERE consumer = $1 AND key = ANY($2::text[])"
 
+_SINCE: Final = """
+SELECT event_id::text, parked_at FROM parked_events
+ WHERE consumer = $1 AND event_id IS NOT NULL
+   AND (topic, kafka_partition, kafka_offset) IN (SELECT * FROM unnest($2::text[], $3::int[], $4::bigint[]))
+"""
+
 
 async def parked_keys(tx: Database | Transaction, consumer: str, keys: Collection[str]) -> set[str]:
     """Those of `keys` that `consumer` has parked in any topic: jobs leave them alone."""
     return {row["key"] for row in await tx.fetch(_SKIP, consumer, sorted(keys))}
+
+
+async def parked_since(tx: Transaction, consumer: str, events: Sequence[IncomingEvent]) -> dict[str, datetime]:
+    """When those of `events` that a redrive brings were parked, by event id and the database's clock."""
+    places = (
+        [event.topic for event in events],
+        [event.partition for event in events],
+        [event.offset for event in events],
+    )
+    return {row["event_id"]: row["parked_at"] for row in await tx.fetch(_SINCE, consumer, *places)}
 
 
 async def lock_markers(tx: Transaction, consumer: str, keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:

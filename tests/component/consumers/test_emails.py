@@ -1,13 +1,16 @@
 """One mail per event that somebody should hear of, with what its order says when it is sent (R-5.4, R-2.6)."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from onefold.common.v1 import common_pb2
 from onefold.orders.v1 import orders_events_pb2, orders_pb2
 
 from consumers.emails.events import CONSUMER, TRANSLATIONS, handler
-from services.chassis.inbox import Undecodable
+from services.chassis.consumer import redrive
+from services.chassis.consumer.parking import park
+from services.chassis.inbox import Outcome, Undecodable
 from services.chassis.testing import hear
 from tests.component.consumers.postroom import ADA, Postroom, of, processing, shipped, stock_low
 
@@ -132,6 +135,22 @@ async def test_an_event_that_comes_again_sends_nothing_again(postroom: Postroom)
 async def test_old_events_write_to_nobody(postroom: Postroom) -> None:
     assert await postroom.hear(processing(postroom.order()), hours=73) == ["STALE"]
     assert await postroom.states() == []
+
+
+@pytest.mark.requirement("R-5.6")
+@pytest.mark.parametrize(("parked_after_h", "outcome"), [(1, Outcome.APPLIED), (73, Outcome.STALE)])
+async def test_what_was_parked_in_time_is_told_when_it_is_redriven(
+    postroom: Postroom, parked_after_h: int, outcome: Outcome
+) -> None:
+    event = postroom.event(processing(postroom.order()), key="key")
+    async with postroom.database.transaction() as tx:
+        await park(tx, CONSUMER, [event], "a bug", postroom.clock.now())
+        await tx.execute("UPDATE parked_events SET parked_at = $1", event.time + timedelta(hours=parked_after_h))
+    postroom.clock.advance(timedelta(days=4))
+    handle = handler(postroom.clock, postroom.settings.event_age_max)
+    redriven = await redrive(postroom.database, CONSUMER, event.topic, event.key, handle)
+    assert redriven.outcomes == {event.id: outcome}
+    assert await postroom.jobs.send() == (outcome is Outcome.APPLIED)
 
 
 async def test_a_poison_event_is_not_taken_for_an_unimportant_one(postroom: Postroom) -> None:
