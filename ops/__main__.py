@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "incidents": "ops.incidents:app",
     "parked": "ops.parked:app",
     "mails": "ops.mails:app",
+    "refunds": "ops.refunds:app",
     "replay": "ops.replay:replay",
     "reconcile": "ops.reconcile:reconcile",
     "analytics": "ops.analytics:analytics",

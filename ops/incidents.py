@@ -67,12 +67,12 @@ async def _list(service: str, order: str, limit: int) -> list[tuple[str, Inciden
 async def _resolve(incident_id: str, resolution: str, actor: str) -> str:
     for name in access.chosen(""):
         async with access.database_of(name) as database:
-            if await database.run(partial(_close, name, incident_id, resolution, actor)):
+            if await database.run(partial(close, name, incident_id, resolution, actor)):
                 return name
     return ""
 
 
-async def _close(service: str, incident_id: str, resolution: str, actor: str, tx: Transaction) -> bool:
+async def close(service: str, incident_id: str, resolution: str, actor: str, tx: Transaction) -> bool:
     """Close it; whoever was told of it by an event is told of its end by another, in the same transaction."""
     incident = await resolve(tx, incident_id, resolution, actor)
     if incident is not None and service == "payments" and await tx.fetchval(_ANNOUNCED, incident_id):

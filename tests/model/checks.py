@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.orders.domain import CancellationState, Order, OrderState, StockState
+from services.orders.domain.money import asked_back
 from services.orders.domain.units import with_customer
 from tests.model.fulfillment_machine import FulfillmentValue
 from tests.model.inventory_machine import InventoryValue
@@ -68,12 +69,13 @@ def _money(order: Order, payments: Payments, fulfillment: FulfillmentValue, inci
     kept, left = payments.stripe.kept(), fulfillment.left()
     ours = sum(r.amount.amount_minor for r in payments.stripe.refunds if r.ours and r.state == "SUCCEEDED")
     captured = sum(intent.captured for intent in payments.stripe.intents)
+    owed = asked_back(order)
     with_goods = sum(unit.quantity for unit in with_customer(order))
     if left and captured and ours >= captured and with_goods:
         return "goods and full refund"
     if left and kept <= 0 and with_goods and not incidents:
         return "goods without money and without an incident"
-    if order.state in WITHOUT_GOODS and kept > 0 and not incidents & {"refund_failed"}:
+    if order.state in WITHOUT_GOODS and kept > (owed if "refund_failed" in incidents else 0):
         return f"{kept} kept although the order is {order.state}"
     if order.state in WITHOUT_GOODS and left and order.cancellation.state is CancellationState.DONE:
         return f"goods left although the order is {order.state}"
@@ -88,6 +90,8 @@ def _money(order: Order, payments: Payments, fulfillment: FulfillmentValue, inci
     open_ = sum(line.open * line.unit_price_minor for line in order.lines)
     if order.state is OrderState.DELIVERED and kept > shipped + open_ and not incidents:
         return f"{kept} kept for goods worth {shipped}"
+    if owed > max(0, kept):
+        return f"orders counts {owed} as still to be given back, of {kept} that are kept"
     alive = any(intent.state not in ENDED for intent in payments.stripe.intents)
     if alive and order.cancellation.state is CancellationState.DONE:
         return "a payment can still be made although the order is cancelled"

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from services.orders import domain
-from services.orders.domain import CancellationReason, CancellationState, Order, OrderState, Outcome, Policies
+from services.orders.domain import (
+    CancellationReason,
+    CancellationState,
+    Order,
+    OrderState,
+    Outcome,
+    Policies,
+    RefundState,
+)
 from services.orders.domain.facts import Fact
 from services.orders.domain.units import returnable
 from tests.model.explorer import Step
@@ -94,6 +102,9 @@ class OrdersMachine:
                 return domain.cancel(order, CancellationReason.ADMIN, "admin", value.now, self._policies)
             case "admin archives":
                 return domain.archive(order, "admin")
+            case "admin retries the refund":
+                failed = [each.refund_id for each in order.progress.refunds if each.state is RefundState.FAILED]
+                return domain.retry_refund(order, (*failed, "")[0])
             case "customer returns one unit":
                 one = tuple(replace(unit, quantity=1) for unit in returnable(order)[:1])
                 return domain.request_return(order, f"return-{len(order.progress.returns) + 1}", one)

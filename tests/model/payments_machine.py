@@ -1,7 +1,8 @@
 """Payments in the model: the real `decide`, its calls to the provider, and a customer who pays as badly as one can.
 
-Every fact has the same version: on a topic in order, with the last fact repeated at most, a true version would only
-tell states apart that behave alike. That orders copies the highest version is proved by its own tests (R-1.14).
+Facts have the same version but for those about refunds, which are told apart by it (which failed before which was
+made at the provider): on a topic in order, with the last fact repeated at most, a true version would only tell states
+apart that behave alike. That orders copies the highest version is proved by its own tests (R-1.14).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from services.orders.domain import CancellationOutcome, DisputeState, Money, PaymentVerdict, events, facts
 from services.payments import domain
 from services.payments.domain import AttemptState, End, Payable, RefundState
-from services.payments.domain.events import PaymentCancellationSettled
+from services.payments.domain.events import PaymentCancellationSettled, RefundFailed, RefundPending, RefundSucceeded
 from tests.model.explorer import Sent, Step
 from tests.model.orders_machine import START
 from tests.model.stripe_side import (
@@ -51,6 +52,7 @@ class PaymentsValue:
     may: tuple[str, ...] = ()
     creates: int = 1
     incidents: frozenset[str] = frozenset()
+    version: int = VERSION
 
 
 class PaymentsMachine:
@@ -170,9 +172,13 @@ class PaymentsMachine:
             dispute=DisputeState(decision.snapshot.dispute),
             refund_pending_minor=decision.snapshot.refund_pending_minor,
         )
-        sent = tuple(("orders", _fact(event, said)) for event in decision.events)
+        version, sent = value.version, _NOTHING
+        for event in decision.events:
+            version += isinstance(event, RefundPending | RefundSucceeded | RefundFailed)
+            sent = (*sent, ("orders", _fact(event, said, version)))
         after = replace(
             value,
+            version=version,
             payable=replace(decision.payable, version=0),
             calls=(*value.calls, *(Call(plan) for plan in decision.operations)),
             incidents=value.incidents | {incident.kind for incident in decision.incidents},
@@ -199,10 +205,10 @@ def _command(message: events.OrderEvent) -> Any:
     raise AssertionError(message)
 
 
-def _fact(event: Any, snapshot: facts.Snapshot) -> facts.Fact:
+def _fact(event: Any, snapshot: facts.Snapshot, version: int) -> facts.Fact:
     """The orders' fact of the same name, with the fields that it has."""
     wanted = getattr(facts, type(event).__name__)
-    given: dict[str, Any] = {"version": VERSION, "occurred_at": START, "snapshot": snapshot}
+    given: dict[str, Any] = {"version": version, "occurred_at": START, "snapshot": snapshot}
     for name in wanted.__dataclass_fields__:
         if name in given or not hasattr(event, name):
             continue

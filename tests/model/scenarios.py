@@ -106,6 +106,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("refund", ("refund at the dashboard",), paid=True),
     Scenario("refund before shipping", (*PAYS, "refund at the dashboard")),
     Scenario("refund fails", ("refund fails",), ("admin cancels",), paid=True),
+    Scenario("refund fails, tried again", ("refund fails",), ("admin cancels", "admin retries the refund"), paid=True),
+    Scenario(
+        "refund fails, made at the dashboard",
+        ("refund fails", "refund at the dashboard"),
+        ("admin cancels", "admin retries the refund"),
+        paid=True,
+    ),
     Scenario("dispute", ("customer disputes",), paid=True),
     Scenario("dispute and cancel", ("customer disputes",), ("admin cancels",), paid=True),
     Scenario("part shipped", people=("admin cancels",), parcel_units=1, paid=True),

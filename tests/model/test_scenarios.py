@@ -108,7 +108,14 @@ def test_cancelled_while_the_goods_are_made(scenario: Scenario) -> None:
     assert {"CANCELLED(ADMIN)", "DELIVERED"} <= ends(walked(scenario))
 
 
-@named("refund", "refund before shipping", "refund fails", "part shipped, refunded")
+@named(
+    "refund",
+    "refund before shipping",
+    "refund fails",
+    "refund fails, tried again",
+    "refund fails, made at the dashboard",
+    "part shipped, refunded",
+)
 @pytest.mark.requirement("S-11", "S-18", "S-19", "S-32", "R-1.12", "R-3.6")
 def test_money_given_back(scenario: Scenario) -> None:
     report = walked(scenario)

@@ -12,9 +12,11 @@ from services.orders.domain.commands import (
     due_at,
     place,
     request_return,
+    retry_refund,
     tick,
 )
 from services.orders.domain.decision import Advanced, Folded, HistoryEntry, IllegalTransition, Incident, Refusal
+from services.orders.domain.money import owed
 from services.orders.domain.order import (
     Cancellation,
     Dispute,
@@ -106,8 +108,10 @@ __all__ = [
     "events",
     "facts",
     "from_record",
+    "owed",
     "place",
     "request_return",
+    "retry_refund",
     "tick",
     "to_record",
     "to_sparse_record",

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.orders.domain import cancelling, events, saga
 from services.orders.domain.decision import Advanced, Folded, HistoryEntry, Refusal
 from services.orders.domain.facts import Fact
-from services.orders.domain.money import money
+from services.orders.domain.money import ask_again, money
 from services.orders.domain.order import Cancellation, Order, Return, Units
 from services.orders.domain.policies import Policies
 from services.orders.domain.states import CancellationReason, CancellationState, OrderState, ReturnState, StockState
@@ -99,6 +99,14 @@ def request_return(order: Order, return_id: str, lines: Units) -> Advanced | Ref
     asked = Return(return_id, ReturnState.REQUESTED, lines)
     order_asked = order.with_progress(returns=(*order.progress.returns, asked))
     return _numbered(order, Advanced(order_asked, (events.ReturnRequested(return_id, lines),)))
+
+
+def retry_refund(order: Order, refund_id: str) -> Advanced | Refusal:
+    """An operator has a refund that failed tried again; a second wish finds it asked for and is refused."""
+    order_asked, request = ask_again(order, refund_id)
+    if request is None:
+        return Refusal("REFUND_NOT_DUE", "This refund is not one that failed and is still due.")
+    return _numbered(order, Advanced(order_asked, (request,)))
 
 
 def due_at(order: Order, policies: Policies, after: datetime | None = None) -> datetime | None:

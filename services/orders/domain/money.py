@@ -5,6 +5,8 @@ Whole minor units only; rounding is down and on running sums, so that parts neve
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.orders.domain.events import RefundRequested
 from services.orders.domain.order import Excess, Money, Order, Refund, Units
 from services.orders.domain.states import DisputeState, RefundState
@@ -23,20 +25,27 @@ def asked_back(order: Order) -> int:
 def due_back(order: Order) -> dict[str, int]:
     """What is still to come of each refund that did not succeed, by its id; those in the order's currency.
 
-    A failed one is due less what was given back at the provider since it failed: a person did it there.
+    A failed one is due less what was given back at the provider since it failed, for a person did it there, and at
+    most what is left: it may have failed because somebody there was faster.
     """
-    waiting = [each for each in order.progress.refunds if each.state is not RefundState.SUCCEEDED]
-    due = {each.refund_id: each.amount_minor for each in waiting if each.currency == order.currency}
+    waiting = [
+        each
+        for each in order.progress.refunds
+        if each.state is not RefundState.SUCCEEDED and each.currency == order.currency
+    ]
+    due = {each.refund_id: each.amount_minor for each in waiting}
+    failed = [each for each in waiting if each.state is RefundState.FAILED]
     for given in order.progress.given_back:
-        left = given.amount_minor
-        if given.state is not RefundState.SUCCEEDED or given.currency != order.currency:
-            continue
-        for refund in waiting:
-            if refund.state is RefundState.FAILED and refund.version < given.version and refund.refund_id in due:
-                covered = min(left, due[refund.refund_id])
-                due[refund.refund_id] -= covered
-                left -= covered
+        if given.state is RefundState.SUCCEEDED and given.currency == order.currency:
+            _reduce(due, [each for each in failed if each.version < given.version], given.amount_minor)
+    left = order.payment.captured_minor - order.payment.refunded_minor - disputed(order)
+    _reduce(due, failed, sum(due.values()) - max(0, left))
     return due
+
+
+def owed(order: Order, refund: Refund) -> Money:
+    """What is still due of one refund, in its currency."""
+    return Money(due_back(order).get(refund.refund_id, refund.amount_minor), refund.currency)
 
 
 def disputed(order: Order) -> int:
@@ -87,6 +96,28 @@ def ask_back_excess(order: Order, excess: Excess) -> tuple[Order, tuple[RefundRe
     if amount.currency == order.currency:
         amount = money(order, min(amount.amount_minor, kept(order)))
     return _ask(order, amount, excess.object_id, "more than due")
+
+
+def ask_again(order: Order, refund_id: str) -> tuple[Order, RefundRequested | None]:
+    """Ask anew for what is still due of a refund that failed; None where nothing is."""
+    refund = next((each for each in order.progress.refunds if each.refund_id == refund_id), None)
+    if refund is None or refund.state is not RefundState.FAILED:
+        return order, None
+    amount = owed(order, refund)
+    if amount.amount_minor <= 0:
+        return order, None
+    # The next version, so that the old failure, told once more, does not end the new try.
+    asked = replace(refund, amount_minor=amount.amount_minor, state=RefundState.ASKED, version=refund.version + 1)
+    refunds = tuple(asked if each is refund else each for each in order.progress.refunds)
+    request = RefundRequested(refund_id, amount, refund.object_id, "asked for again")
+    return order.with_progress(refunds=refunds), request
+
+
+def _reduce(due: dict[str, int], refunds: list[Refund], amount: int) -> None:
+    for refund in refunds:
+        part = max(0, min(amount, due[refund.refund_id]))
+        due[refund.refund_id] -= part
+        amount -= part
 
 
 def _ask(order: Order, amount: Money, object_id: str, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:

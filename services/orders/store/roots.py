@@ -137,6 +137,11 @@ async def lock_only(tx: Transaction, order_ids: Iterable[str]) -> set[str]:
     return {row[0] for row in await tx.fetch(_LOCK, ids)} if ids else set()
 
 
+async def read(db: Database | Transaction, order_ids: Sequence[str]) -> dict[str, Root]:
+    """Roots as they are, without a lock: to be shown."""
+    return await _load(db, order_ids) if order_ids else {}
+
+
 async def save(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
     """Write what the decisions changed: one statement for roots and history, one each for lines and parcels.
 

@@ -150,3 +150,44 @@ def test_a_refund_made_at_the_provider_that_comes_back_repairs_nothing() -> None
     order = now_and(order, back).order
     assert (asked_back(order), kept(order)) == (100, TOTAL - 100)
     assert now_and(order, again).order == order
+
+
+@pytest.mark.requirement("S-18", "R-1.12")
+def test_no_more_is_owed_than_is_left_where_somebody_at_the_provider_was_faster() -> None:
+    order, (asked,) = ask_back(cases.delivered(), 100, "goods returned")
+    order = now_and(order, _given(90, TOTAL - 40, TOTAL - 40, "re_1")).order
+    rest = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=TOTAL - 40)
+    failed = payment(facts.RefundFailed, 91, rest, refund_id=asked.refund_id, amount=Money(100, "GBP"))
+    order = now_and(order, failed).order
+    assert (asked_back(order), kept(order)) == (40, 0)
+
+
+@pytest.mark.requirement("S-18", "S-29", "R-1.12")
+def test_an_operator_has_what_is_still_due_tried_again_once() -> None:
+    order = _failed_then_given_at_the_provider(40)
+    refund_id = order.progress.refunds[0].refund_id
+    again = domain.retry_refund(order, refund_id)
+    assert isinstance(again, domain.Advanced)
+    assert again.events == (events.RefundRequested(refund_id, Money(60, "GBP"), "", "asked for again"),)
+    assert (asked_back(again.order), kept(again.order)) == (60, TOTAL - 100)
+    assert isinstance(domain.retry_refund(again.order, refund_id), domain.Refusal)
+    part = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=100)
+    done = payment(facts.RefundSucceeded, 95, part, refund_id=refund_id, amount=Money(60, "GBP"))
+    order = now_and(again.order, done).order
+    assert (asked_back(order), kept(order)) == (0, TOTAL - 100)
+    assert isinstance(domain.retry_refund(order, refund_id), domain.Refusal)
+    whole = _failed_then_given_at_the_provider(100)
+    assert isinstance(domain.retry_refund(whole, refund_id), domain.Refusal)
+
+
+@pytest.mark.requirement("S-18", "R-1.14")
+def test_the_old_failure_told_once_more_does_not_end_the_new_try() -> None:
+    order = _failed_then_given_at_the_provider()
+    refund_id = order.progress.refunds[0].refund_id
+    again = domain.retry_refund(order, refund_id)
+    assert isinstance(again, domain.Advanced)
+    still = said(PaymentVerdict.PAID, captured_minor=TOTAL)
+    told = payment(facts.RefundFailed, 90, still, refund_id=refund_id, amount=Money(100, "GBP"))
+    assert now_and(again.order, told).order == again.order
+    failed = payment(facts.RefundFailed, 91, still, refund_id=refund_id, amount=Money(100, "GBP"))
+    assert isinstance(domain.retry_refund(now_and(again.order, failed).order, refund_id), domain.Advanced)
