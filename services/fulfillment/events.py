@@ -12,9 +12,10 @@ from onefold.orders.v1 import orders_events_pb2 as orders_pb2
 from services.chassis.consumer import Handler, commanding
 from services.chassis.db import Transaction
 from services.fulfillment import domain
-from services.fulfillment.usecases import Context, Step, apply
+from services.fulfillment.usecases import CONSUMER, Context, Step, apply
 
-CONSUMER = "fulfillment"
+__all__ = ["CONSUMER", "TOPICS", "TRANSLATIONS", "handler"]
+
 TOPICS = ("onefold.orders.v1",)
 
 

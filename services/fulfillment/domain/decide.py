@@ -29,9 +29,15 @@ from .inputs import (
 _RULES = Rules()
 
 
-def decide(fulfillment: Fulfillment, cause: Input, now: datetime, rules: Rules = _RULES) -> Decision:
-    """What follows from one cause. `fulfillment` is `Fulfillment(order_id)` where the order is not known yet."""
-    draft = Draft(fulfillment, now, rules)
+def decide(
+    fulfillment: Fulfillment, cause: Input, now: datetime, rules: Rules = _RULES, *, parked: bool = False
+) -> Decision:
+    """What follows from one cause. `fulfillment` is `Fulfillment(order_id)` where the order is not known yet.
+
+    `parked`: events of the order wait parked, perhaps its cancellation, so nothing is begun before they were heard
+    (S-27).
+    """
+    draft = Draft(fulfillment, now, rules, parked)
     _HANDLERS[type(cause)](draft, cause)
     if draft.fulfillment.cancellation is not None:
         cancelling.settle(draft)

@@ -80,6 +80,7 @@ class Draft:
     fulfillment: Fulfillment
     now: datetime
     rules: Rules
+    parked: bool = False
     events: list[Event] = field(default_factory=list)
     operations: list[OperationPlan] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)

@@ -46,6 +46,9 @@ def prepared(draft: Draft, _: Prepared) -> None:
     if root.state is not FulfillmentState.QUEUED or root.operations:
         draft.end(Outcome.STALE, "not queued any more")
         return
+    if draft.parked:
+        draft.end(Outcome.STALE, "prepared again once its parked events were heard")
+        return
     draft.move(FulfillmentState.SUBMITTING)
     draft.plan(Kind.CREATE, reference=root.number)
 
@@ -119,7 +122,10 @@ def go_on(draft: Draft) -> None:
     if root.operations or not root.round:
         return
     if root.state is FulfillmentState.SUBMITTING and root.provider_state in CONFIRMABLE and draft.due:
-        draft.plan(Kind.CONFIRM, reference=root.number, object_id=root.object_id)
+        if draft.parked:
+            draft.change(next_try_at=root.next_try_at or draft.now)  # the job that tries again leaves it alone as well
+        else:
+            draft.plan(Kind.CONFIRM, reference=root.number, object_id=root.object_id)
     elif root.state is FulfillmentState.SUBMITTED and not root.open_lines:
         draft.move(FulfillmentState.COMPLETED)
 

@@ -4,12 +4,13 @@ Why: calls, events, answers and time lead to the same decision, and each costs a
 """
 
 from services.fulfillment.usecases.calls import provider_calls
-from services.fulfillment.usecases.decisions import QUEUED, Context, Step, apply
+from services.fulfillment.usecases.decisions import CONSUMER, QUEUED, Context, Step, apply
 from services.fulfillment.usecases.errors import NotFulfilled, TooLate
 from services.fulfillment.usecases.preparing import OrderReader, prepare
 from services.fulfillment.usecases.watching import HINTED, apply_hints, take_in, watch
 
 __all__ = [
+    "CONSUMER",
     "HINTED",
     "QUEUED",
     "Context",

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from services.chassis import incidents, jobs, operations, outbox
 from services.chassis.clock import Clock
+from services.chassis.consumer import parked_keys
 from services.chassis.db import Transaction
 from services.chassis.telemetry import current_traceparent, traced
 from services.fulfillment import domain, published
 from services.fulfillment.providers.base import Provider
 from services.fulfillment.store import fulfillments
 
+CONSUMER: Final = "fulfillment"
 QUEUED: Final = "fulfillments"  # what the job that prepares orders is woken by
 
 
@@ -46,6 +48,7 @@ class _Written:
     """What a batch will write, gathered in the order of its steps."""
 
     after: dict[str, domain.Fulfillment]
+    parked: set[str]  # orders whose events wait parked
     events: list[outbox.OutgoingEvent] = field(default_factory=list)
     planned: list[operations.PlannedOperation] = field(default_factory=list)
     found: list[incidents.Incident] = field(default_factory=list)
@@ -67,7 +70,7 @@ async def decide(
 ) -> list[domain.Decision | None]:
     """Like `apply`, for roots that are locked already."""
     now = context.clock.now()
-    written = _Written(dict(before))
+    written = _Written(dict(before), await parked_keys(tx, CONSUMER, before))
     decisions = []
     for step in steps:
         with traced(step.traceparent):
@@ -89,7 +92,7 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     root = written.after.get(step.order_id)
     if root is None:
         return None
-    decision = domain.decide(root, step.cause, now, context.rules)
+    decision = domain.decide(root, step.cause, now, context.rules, parked=step.order_id in written.parked)
     written.after[step.order_id] = decision.fulfillment
     written.events.extend(published.facts_of(decision, step.caused_by, context.provider.name, now))
     written.planned.extend(_planned(context, step, plan, now) for plan in decision.operations)

@@ -1,6 +1,7 @@
 """What one order, one webhook or one person does must not hold up, or be lost by, the work on others."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -26,6 +27,38 @@ async def test_nothing_is_begun_for_an_order_whose_events_wait_parked(warehouse:
     await warehouse.database.fetch(PARK, CONSUMER, order_id)  # it may be its cancellation that waits
     await warehouse.work()
     assert (await warehouse.ledger(order_id)).times_created == 0
+    await warehouse.database.fetch("DELETE FROM parked_keys")
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id)).times_charged == 1
+
+
+@pytest.mark.requirement("S-27")
+async def test_nothing_is_confirmed_while_a_cancellation_waits_parked(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.jobs.prepare()  # the create is planned
+    await warehouse.database.fetch(PARK, CONSUMER, order_id)
+    await warehouse.work()
+    await warehouse.hint(order_id, "order_created")
+    await warehouse.pass_time(hours=2)
+    ledger = await warehouse.ledger(order_id)
+    assert (ledger.times_created, ledger.times_charged) == (1, 0)
+    assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]  # as its redrive does
+    await warehouse.database.fetch("DELETE FROM parked_keys")
+    await warehouse.work()
+    ledger = await warehouse.ledger(order_id)
+    assert (ledger.status, ledger.times_charged) == ("canceled", 0)
+    assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+@pytest.mark.requirement("S-27")
+async def test_an_order_is_confirmed_once_its_parked_events_were_heard(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.jobs.prepare()
+    await warehouse.database.fetch(PARK, CONSUMER, order_id)
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id)).times_charged == 0
     await warehouse.database.fetch("DELETE FROM parked_keys")
     await warehouse.work()
     assert (await warehouse.ledger(order_id)).times_charged == 1
@@ -146,7 +179,8 @@ async def test_tries_that_look_ups_proved_absent_count_as_well(warehouse: Wareho
 async def test_an_answer_that_changed_nothing_is_not_asked_again_at_once(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, kind: Kind, shown: str
 ) -> None:
-    order_id, calls = new_id(), []
+    order_id = new_id()
+    calls: list[datetime] = []
     provider = warehouse.context.provider
     send = provider.send
 

@@ -136,6 +136,20 @@ def test_a_hold_stops_what_was_not_confirmed_and_is_refused_afterwards() -> None
     assert isinstance(late.events[0], FulfillmentHoldRefused)
 
 
+@pytest.mark.requirement("S-27")
+def test_nothing_is_begun_while_events_of_the_order_wait_parked() -> None:
+    queued = after(REQUEST).fulfillment
+    prepared = decide(queued, Prepared(), NOW, parked=True)
+    assert (prepared.outcome, prepared.operations, prepared.fulfillment) == (Outcome.STALE, (), queued)
+    creating = after(REQUEST, Prepared()).fulfillment
+    created = decide(creating, ended(Kind.CREATE, 1, ProviderState.DRAFT), NOW, parked=True)
+    assert created.operations == ()
+    confirming = decide(created.fulfillment, domain.TimePassed(), NOW)
+    assert [plan.kind for plan in confirming.operations] == [Kind.CONFIRM]
+    cancelling = decide(created.fulfillment, CANCEL, NOW, parked=True)
+    assert [plan.kind for plan in cancelling.operations] == [Kind.CANCEL]
+
+
 CAUSES: list[Input] = [
     REQUEST,
     RequestFulfillment("request-2", 2, LINES),
