@@ -1,0 +1,29 @@
+"""What a look of the relay costs PostgreSQL."""
+
+import pytest
+
+from services.chassis.config import ServiceSettings
+from services.chassis.db import Database
+from services.chassis.outbox import Relay
+from tests.component.chassis.messaging import TOPIC, sent
+from tests.component.chassis.relaying import append_now
+
+PLANS = """
+SELECT custom_plans, generic_plans, current_setting('enable_seqscan') AS scans
+  FROM pg_prepared_statements WHERE statement LIKE '%DELETE FROM outbox%'
+"""
+
+
+@pytest.mark.requirement("F-57")
+async def test_a_look_is_planned_once_and_goes_by_position(db: Database, on_kafka: ServiceSettings) -> None:
+    relay = Relay(on_kafka, TOPIC)
+    try:
+        for number in range(3):
+            await append_now(db, sent(f"order-{number}"))
+            assert await relay.run_once() == 1
+        assert relay._session is not None
+        (look,) = await relay._session.fetch(PLANS)
+        assert look["custom_plans"] == 0 and look["generic_plans"] >= 6
+        assert look["scans"] == "off"
+    finally:
+        await relay.close()
