@@ -136,6 +136,7 @@ async def test_hints_that_come_to_nothing_stand_before_no_other(
         await warehouse.hint(order_id)
     await warehouse.work()
     assert (await warehouse.names(good))[-1] == "ShipmentSent"
+    assert len(asked) == 3  # each was tried once, and waits for its next time
     for _ in range(48):
         await warehouse.pass_time(hours=1)
     assert len(asked) == 3 * (len(warehouse.context.rules.pauses) + 1)
