@@ -10,7 +10,7 @@ from tests.component.chassis.relaying import append_now
 
 PLANS = """
 SELECT custom_plans, generic_plans, current_setting('enable_seqscan') AS scans
-  FROM pg_prepared_statements WHERE statement LIKE '%DELETE FROM outbox%'
+  FROM pg_prepared_statements WHERE statement LIKE '%WITH deleted%' AND statement NOT LIKE '%pg_prepared%'
 """
 
 
