@@ -83,7 +83,7 @@ def jobs(database: Database, settings: FulfillmentSettings, clock: Clock, at_exi
         database,
         http_timeout=settings.provider_timeout,
         clock=clock,
-        calls=provider_calls(context),
+        calls=provider_calls(database, context),
         max_in_flight=context.provider.max_in_flight,
     )
     at_exit.push_async_callback(runner.close)

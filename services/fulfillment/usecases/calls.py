@@ -7,23 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from services.chassis.db import Transaction
+from services.chassis.consumer import parked_keys
+from services.chassis.db import Database, Transaction
 from services.chassis.operations import ABSENT, Declined, Operation, OperationState, ProviderCall, Retryable
 from services.fulfillment import domain
 from services.fulfillment.store import fulfillments
-from services.fulfillment.usecases.decisions import Context, Step, decide
+from services.fulfillment.usecases.decisions import CONSUMER, Context, Step, decide
 
 
-def provider_calls(context: Context) -> Mapping[str, ProviderCall]:
+def provider_calls(database: Database, context: Context) -> Mapping[str, ProviderCall]:
     """The calls of every kind, for the runner."""
-    call = Call(context)
+    call = Call(database, context)
     return {kind.value: call for kind in domain.Kind}
 
 
 class Call:
     """Every kind of operation; the provider tells them apart."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, database: Database, context: Context) -> None:
+        self._database = database
         self._context = context
 
     async def send(self, operation: Operation) -> dict[str, Any]:
@@ -31,6 +33,8 @@ class Call:
 
         Not so where the provider said when (429): that says nothing about the order, and no try is lost by it (F-18).
         """
+        if operation.kind == domain.Kind.CONFIRM and await self._is_stopped(operation.subject):
+            raise Declined(ABSENT, "the order was cancelled, or its events wait parked")
         try:
             return await self._context.provider.send(operation)
         except Retryable as error:
@@ -61,6 +65,14 @@ class Call:
             for operation in operations
         ]
         await decide(tx, self._context, steps, roots)
+
+    async def _is_stopped(self, order_id: str) -> bool:
+        """Whether there is something to hear or to heed before the customer's goods are charged (S-10, S-27).
+
+        What is planned is taken back by a cancellation, but not what was being sent just then and is sent again.
+        """
+        root = (await fulfillments.read(self._database, [order_id]))[order_id]
+        return root.cancellation is not None or bool(await parked_keys(self._database, CONSUMER, [order_id]))
 
     def _end(self, operation: Operation) -> domain.OperationEnded:
         now = self._context.clock.now()

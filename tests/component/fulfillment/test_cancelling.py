@@ -1,10 +1,13 @@
 """Cancelled units will certainly not ship: one answer, and only on proof (S-10)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from services.chassis.ids import new_id
+from services.chassis.operations import Operation, Retryable
+from services.fulfillment.domain import Kind
 from tests.component.fulfillment.warehouse import Warehouse
 
 pytestmark = [pytest.mark.requirement("S-10"), pytest.mark.requirement("R-2.10")]
@@ -54,6 +57,29 @@ async def test_what_never_arrived_is_not_sent_again_once_a_cancellation_was_hear
     await warehouse.pass_time(minutes=5)
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_created, ledger.times_charged) == (created, 0)
+    assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+async def test_a_confirm_that_was_put_off_is_not_sent_once_a_cancellation_was_heard_meanwhile(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    provider = warehouse.context.provider
+    send = provider.send
+    request_id = await warehouse.request(order_id)
+
+    async def busy(operation: Operation) -> dict[str, Any]:
+        if operation.kind != Kind.CONFIRM:
+            return await send(operation)
+        monkeypatch.setattr(provider, "send", send)
+        assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]  # too late to take the call back
+        raise Retryable("429", after=timedelta(seconds=1))
+
+    monkeypatch.setattr(provider, "send", busy)
+    await warehouse.work()
+    await warehouse.pass_time(minutes=1)
+    ledger = await warehouse.ledger(order_id)
+    assert (ledger.times_charged, ledger.status) == (0, "canceled")
     assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
 
 

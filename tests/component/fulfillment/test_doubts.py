@@ -52,6 +52,20 @@ async def test_nothing_is_confirmed_while_a_cancellation_waits_parked(warehouse:
 
 
 @pytest.mark.requirement("S-27")
+async def test_a_confirm_that_was_planned_before_an_event_was_parked_is_not_sent(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.jobs.prepare()
+    await warehouse.runner.run_once()  # created, and its confirm is planned
+    await warehouse.database.fetch(PARK, CONSUMER, order_id)
+    await warehouse.work()
+    assert (await warehouse.ledger(order_id)).times_charged == 0
+    await warehouse.database.fetch("DELETE FROM parked_keys")
+    await warehouse.pass_time(minutes=2)
+    assert (await warehouse.ledger(order_id)).times_charged == 1
+
+
+@pytest.mark.requirement("S-27")
 async def test_an_order_is_confirmed_once_its_parked_events_were_heard(warehouse: Warehouse) -> None:
     order_id = new_id()
     await warehouse.request(order_id)

@@ -158,7 +158,7 @@ async def open_warehouse(
     async with open_database(settings) as database:
         context = Context(provider, clock, Rules(), timedelta(hours=1))
         runner = OperationRunner(
-            database, http_timeout=settings.provider_timeout, clock=clock, calls=provider_calls(context)
+            database, http_timeout=settings.provider_timeout, clock=clock, calls=provider_calls(database, context)
         )
         owners = Owners()
         servicer = FulfillmentServicer(database, settings, context)
