@@ -92,7 +92,7 @@ async def watch(database: Database, context: Context, limit: int) -> int:
         async with places:
             look = await objects.take_in(order_id, names[order_id])
         age = now - since[order_id]
-        pause = min(max(age / _SHARE_OF_AGE, context.watch_every), _LONGEST_PAUSE)
+        pause = max(min(age / _SHARE_OF_AGE, _LONGEST_PAUSE), context.watch_every)
         return None if age >= WATCHED_FOR else now + (pause if look.outcome else context.watch_every)
 
     later = dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

@@ -161,6 +161,30 @@ async def test_several_parcels_leave_arrive_and_return(printful: httpx.AsyncClie
     assert set(await sim.client.printful.ledgers()) == {NAME}
 
 
+async def test_a_parcel_is_shown_before_it_leaves_and_may_be_cancelled(
+    printful: httpx.AsyncClient, sim: RunningSimulators
+) -> None:
+    await draft(printful)
+    await printful.post(f"/orders/@{NAME}/confirm")
+    first = await sim.client.printful.pack(NAME)
+    (parcel,) = (await printful.get(f"/v2/orders/@{NAME}/shipments")).json()["data"]
+    assert (parcel["shipment_status"], parcel["delivery_status"], parcel["shipped_at"]) == (
+        "packaged",
+        "pre_transit",
+        None,
+    )
+    assert (await printful.get(f"/orders/@{NAME}")).json()["result"]["status"] == "pending"
+    with pytest.raises(SimulatorError):  # every unit is packed
+        await sim.client.printful.ship(NAME)
+    await sim.client.printful.mark(NAME, "canceled", "canceled")
+    second = await sim.client.printful.ship(NAME)
+    assert second.units == first.units
+    await sim.client.printful.mark(NAME, "shipped", "failure", second.id)
+    ledger = await sim.client.printful.ledger(NAME)
+    assert (ledger.parcels_sent, ledger.status) == (1, "fulfilled")
+    assert [(each.id, each.delivery_status) for each in ledger.orders[0].parcels] == [(second.id, "failure")]
+
+
 async def test_hold_and_failure_are_printful_s_own_doing(printful: httpx.AsyncClient, sim: RunningSimulators) -> None:
     await draft(printful)
     await printful.post(f"/orders/@{NAME}/confirm")
