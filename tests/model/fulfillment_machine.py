@@ -93,6 +93,7 @@ class FulfillmentMachine:
                     reason=answer.code,
                     absent=answer.absent,
                     reference=call.plan.reference,
+                    gone=answer.gone,
                 )
                 yield self._decide(f"answer to {kind}: {answer.code or 'done'}", replace(value, calls=others), ended)
             elif not call.sent:

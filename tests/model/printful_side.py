@@ -82,6 +82,8 @@ class Printful:
                     yield self.put(item.changed(state=ProviderState.ON_HOLD))
                 case "provider falls back to a draft" if item.state is ProviderState.PENDING:
                     yield self.put(item.changed(state=ProviderState.DRAFT))
+                case "the draft is removed" if item.state is ProviderState.DRAFT:
+                    yield replace(self, objects=tuple(other for other in self.objects if other != item))
                 case "a parcel is lost":
                     yield from (p for _, p in self._parcel(item, ShipmentState.SENT, ShipmentState.FAILED, ""))
                 case "a parcel comes back":
@@ -114,6 +116,7 @@ class Answer:
     seen: ObjectSeen | None = None
     code: str = ""
     absent: bool = False
+    gone: bool = False
 
 
 def carry_out(printful: Printful, plan: OperationPlan) -> tuple[Printful, Answer]:
@@ -124,7 +127,8 @@ def carry_out(printful: Printful, plan: OperationPlan) -> tuple[Printful, Answer
             known = ProviderObject(f"object-{plan.reference}", plan.reference, ProviderState.DRAFT)
             printful = printful.put(known)
         return printful, Answer(True, sight(printful, known))
-    assert known is not None
+    if known is None:
+        return printful, Answer(False, code="gone", gone=True)
     if plan.kind is Kind.CONFIRM:
         if known.state not in (ProviderState.DRAFT, ProviderState.FAILED):
             return printful, Answer(False, sight(printful, known), "not_a_draft")

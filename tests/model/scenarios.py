@@ -128,6 +128,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         goods=("confirm changes nothing", "cancel changes nothing"),
         paid=True,
     ),
+    Scenario("draft removed", people=("admin cancels",), goods=("the draft is removed", "operator retries"), paid=True),
     Scenario("provider holds", goods=("provider holds", "provider falls back to a draft"), paid=True),
 )
 """Walked through completely by `make test`."""

@@ -102,6 +102,7 @@ def test_submission_in_doubt(scenario: Scenario) -> None:
     "cancel after submission",
     "cancel, told twice after submission",
     "answers change nothing",
+    "draft removed",
 )
 @pytest.mark.requirement("S-8", "S-10", "S-11", "S-30", "S-32", "R-2.10", "R-4.7")
 def test_cancelled_while_the_goods_are_made(scenario: Scenario) -> None:

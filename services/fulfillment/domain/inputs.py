@@ -95,7 +95,8 @@ class OperationEnded:
     """An operation SUCCEEDED or FAILED.
 
     `absent`: it was certainly never executed, by the journal's word or by look-ups (S-15); it may be planned anew.
-    `reference`: number of the object that it was about; 0 means the present one.
+    `reference`: number of the object that it was about; 0 means the present one. `gone`: the provider has no such
+    object any more.
     """
 
     kind: Kind
@@ -106,6 +107,7 @@ class OperationEnded:
     reason: str = ""
     absent: bool = False
     reference: int = 0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ def operation_ended(draft: Draft, end: OperationEnded) -> None:
     elif end.seen is not None:
         seen(draft, end.seen, answer_to=end.kind)
         _look_for_effect(draft, end, end.seen)
+    elif end.gone and _is_unused(draft, end.reference):
+        _draft_gone(draft, end)
     elif end.kind is Kind.CANCEL:
         _cancel_in_vain(draft, end)
     elif draft.fulfillment.cancellation is not None or draft.fulfillment.has_ended:
@@ -139,6 +141,25 @@ def _look_for_effect(draft: Draft, end: OperationEnded, sight: ObjectSeen) -> No
         _cancel_later(draft, "not_cancelled", sight.reason)
 
 
+def _is_unused(draft: Draft, reference: int) -> bool:
+    """Whether it is about the present object, and that was never more than a draft when we last saw it."""
+    root = draft.fulfillment
+    return reference in (0, root.number) and root.provider_state is ProviderState.DRAFT and not root.shipments
+
+
+def _draft_gone(draft: Draft, end: OperationEnded) -> None:
+    """Somebody removed the draft: nothing of it will ship, so it is as good as cancelled; else a person decides.
+
+    Trying again makes an object with a name of its own, for the old one may still turn up (F-17).
+    """
+    root = draft.fulfillment
+    if root.cancellation is not None or root.has_ended:
+        draft.change(provider_state=ProviderState.CANCELED)
+    else:
+        draft.change(number=root.number + 1, object_id="", provider_state=ProviderState.ABSENT)
+        fail(draft, "draft_gone", end.reason)
+
+
 def _confirm_later(draft: Draft, code: str, reason: str) -> None:
     """Confirm again what is still to be confirmed, after a pause and not without end (R-4.7)."""
     root = draft.fulfillment
@@ -173,6 +194,8 @@ def _cancel_in_vain(draft: Draft, end: OperationEnded) -> None:
         # A stray of an earlier round: it says nothing about what can be stopped of the present one.
         draft.raise_incident("stray_object_not_cancelled", code=end.code, reason=end.reason)
     elif not end.absent:
+        if end.gone:
+            draft.raise_incident("object_gone", object_id=draft.fulfillment.object_id, reason=end.reason)
         cancel_refused(draft, end.reason)
     else:
         _cancel_later(draft, end.code, end.reason)

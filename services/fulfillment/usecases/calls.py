@@ -11,6 +11,7 @@ from services.chassis.consumer import parked_keys
 from services.chassis.db import Database, Transaction
 from services.chassis.operations import ABSENT, Declined, Operation, OperationState, ProviderCall, Retryable
 from services.fulfillment import domain
+from services.fulfillment.providers.base import GONE
 from services.fulfillment.store import fulfillments
 from services.fulfillment.usecases.decisions import CONSUMER, Context, Step, decide
 
@@ -85,4 +86,5 @@ class Call:
             reason=operation.error,
             absent=operation.error_code == ABSENT,
             reference=operation.parameters["reference"],
+            gone=operation.error_code == GONE,
         )

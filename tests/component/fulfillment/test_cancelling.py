@@ -4,11 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from onefold.fulfillment.v1 import fulfillment_service_pb2 as service_pb2
 
 from services.chassis.ids import new_id
-from services.chassis.operations import Operation, Retryable
+from services.chassis.operations import Declined, Operation, Retryable
 from services.fulfillment.domain import Kind
-from tests.component.fulfillment.warehouse import Warehouse
+from services.fulfillment.providers.printful import PrintfulProvider
+from tests.component.fulfillment.warehouse import TIMEOUT_S, Warehouse
 
 pytestmark = [pytest.mark.requirement("S-10"), pytest.mark.requirement("R-2.10")]
 
@@ -120,6 +122,56 @@ async def test_goods_that_are_being_made_cannot_be_stopped(warehouse: Warehouse)
     await warehouse.work()
     assert (await warehouse.names(order_id))[-1] == "FulfillmentCancellationRefused"
     assert await warehouse.state(order_id) == "SUBMITTED"
+
+
+async def removed(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, order_id: str) -> None:
+    """The draft was deleted at the provider before it was confirmed."""
+    provider = warehouse.context.provider
+    assert isinstance(provider, PrintfulProvider)
+    call = provider._call
+
+    async def gone(method: str, path: str, **options: Any) -> dict[str, Any]:
+        if warehouse.external_id(order_id) in path:
+            raise Declined("404", "404: Not found")
+        return await call(method, path, **options)
+
+    monkeypatch.setattr(provider, "_call", gone)
+
+
+@pytest.mark.requirement("R-4.7")
+async def test_a_draft_that_is_gone_at_the_provider_is_cancelled(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    request_id = await warehouse.request(order_id)
+    await warehouse.jobs.prepare()
+    await warehouse.runner.run_once()
+    assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]  # its confirm is taken back
+    await removed(warehouse, monkeypatch, order_id)
+    await warehouse.work()
+    assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
+
+
+@pytest.mark.requirement("R-4.7")
+async def test_in_place_of_a_draft_that_is_gone_a_person_has_a_new_one_made(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    await warehouse.request(order_id)
+    await warehouse.jobs.prepare()
+    await warehouse.runner.run_once()
+    await removed(warehouse, monkeypatch, order_id)
+    await warehouse.work()
+    assert await warehouse.state(order_id) == "FAILED"
+    assert [(event.DESCRIPTOR.name, event.code) for event in await warehouse.said(order_id)] == [
+        ("FulfillmentFailed", "draft_gone")
+    ]
+    assert await warehouse.incidents() == ["fulfillment_failed"]
+    request = service_pb2.RetryFulfillmentRequest(request_id="retry-1", order_id=order_id)
+    await warehouse.stub.RetryFulfillment(request, timeout=TIMEOUT_S)
+    await warehouse.work()
+    second = await warehouse.ledger(order_id, 2)
+    assert (second.times_created, second.times_charged, second.status) == (1, 1, "pending")
 
 
 async def test_a_new_round_makes_a_new_object(warehouse: Warehouse) -> None:

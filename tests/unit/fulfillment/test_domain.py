@@ -114,6 +114,16 @@ def test_a_cancel_in_doubt_has_no_answer_and_a_refused_one_has() -> None:
     assert again.fulfillment.next_try_at is not None
 
 
+@pytest.mark.requirement("S-10", "R-4.7")
+def test_an_object_that_is_gone_counts_as_cancelled_only_if_it_was_a_draft() -> None:
+    gone = OperationEnded(Kind.CANCEL, 3, False, code="GONE", gone=True)
+    drafted = after(*SUBMITTED[:3], CANCEL, OperationEnded(Kind.CONFIRM, 2, False, code="WITHDRAWN", absent=True), gone)
+    assert isinstance(drafted.events[-1], FulfillmentCancelled)
+    confirmed = after(*SUBMITTED, CANCEL, gone)
+    assert isinstance(confirmed.events[-1], FulfillmentCancellationRefused)
+    assert [incident.kind for incident in confirmed.incidents] == ["object_gone"]
+
+
 @pytest.mark.requirement("S-16")
 def test_a_fetch_that_was_overtaken_changes_nothing() -> None:
     root = after(*SUBMITTED).fulfillment
