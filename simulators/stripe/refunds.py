@@ -6,7 +6,7 @@ from ..shared.ids import token
 from .account import Account, order_of
 from .errors import parameter_invalid, refused
 from .forms import Params
-from .money import shown
+from .money import THREE_DECIMAL, shown
 from .objects import Object, refund
 
 _CREATE = frozenset(
@@ -43,6 +43,8 @@ def create(account: Account, params: Params) -> Object:
         raise refused(f"Charge {charge['id']} has already been refunded.", "charge_already_refunded")
     if wanted < 1:
         raise parameter_invalid("amount", "Invalid positive integer", "parameter_invalid_integer")
+    if charge["currency"] in THREE_DECIMAL and wanted % 10:
+        raise parameter_invalid("amount", f"Amounts in {charge['currency']} must be multiples of ten.")
     if wanted > left:
         asked, there = shown(wanted, charge["currency"]), shown(left, charge["currency"])
         message = f"Refund amount ({asked}) is greater than unrefunded amount on charge ({there})"

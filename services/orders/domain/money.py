@@ -77,12 +77,23 @@ def value_of(order: Order, gone: dict[int, int]) -> int:
 
 
 def worth(order: Order, units: Units) -> int:
-    """What `units` add to the units that are gone already, capped by what is kept."""
+    """What `units` add to the units that are gone already, capped by what is kept.
+
+    The last unit brings all that is kept: with it goes what the provider had no unit for when earlier ones went (F-12).
+    """
     before = {line.line: line.cancelled + line.returned for line in order.lines}
     after = dict(before)
     for unit in units:
         after[unit.line] = after.get(unit.line, 0) + unit.quantity
+    if all(after[line.line] >= line.ordered for line in order.lines):
+        return kept(order)
     return min(kept(order), value_of(order, after) - value_of(order, before))
+
+
+def can_move(order: Order, amount_minor: int) -> bool:
+    """False for as little as was asked for before and was too little for the provider: nothing of it went back."""
+    unmoved = (each for each in order.progress.refunds if each.state is RefundState.SUCCEEDED and not each.amount_minor)
+    return amount_minor > max((each.asked_minor for each in unmoved), default=0)
 
 
 def ask_back(order: Order, amount_minor: int, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:
@@ -107,7 +118,13 @@ def ask_again(order: Order, refund_id: str) -> tuple[Order, RefundRequested | No
     if amount.amount_minor <= 0:
         return order, None
     # The next version, so that the old failure, told once more, does not end the new try.
-    asked = replace(refund, amount_minor=amount.amount_minor, state=RefundState.ASKED, version=refund.version + 1)
+    asked = replace(
+        refund,
+        amount_minor=amount.amount_minor,
+        asked_minor=amount.amount_minor,
+        state=RefundState.ASKED,
+        version=refund.version + 1,
+    )
     refunds = tuple(asked if each is refund else each for each in order.progress.refunds)
     request = RefundRequested(refund_id, amount, refund.object_id, "asked for again")
     return order.with_progress(refunds=refunds), request
@@ -124,6 +141,6 @@ def _ask(order: Order, amount: Money, object_id: str, reason: str) -> tuple[Orde
     if amount.amount_minor <= 0:
         return order, ()
     refund_id = f"{order.order_id}:refund:{len(order.progress.refunds) + 1}"
-    refund = Refund(refund_id, amount.amount_minor, amount.currency, object_id)
+    refund = Refund(refund_id, amount.amount_minor, amount.currency, object_id, asked_minor=amount.amount_minor)
     asked = order.with_progress(refunds=(*order.progress.refunds, refund))
     return asked, (RefundRequested(refund_id, amount, object_id, reason),)

@@ -114,6 +114,7 @@ class Refund:
     object_id: str = ""
     state: RefundState = RefundState.ASKED
     version: int = 0
+    asked_minor: int = 0  # what it was when it was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.orders.domain import events
 from services.orders.domain.cancelling import begin_once
 from services.orders.domain.decision import Advanced, Incident, move
-from services.orders.domain.money import ask_back, ask_back_excess, kept, money
+from services.orders.domain.money import ask_back, ask_back_excess, can_move, kept, money
 from services.orders.domain.order import Cancellation, Order
 from services.orders.domain.policies import PaymentFailurePolicy, Policies
 from services.orders.domain.states import (
@@ -148,7 +148,7 @@ def late_money(order: Order, now: datetime, policies: Policies) -> Advanced | No
     ended = order.state
     if ended is OrderState.ARCHIVED and order.progress.archived_from is not None:
         ended = order.progress.archived_from
-    if ended not in WITHOUT_GOODS or rest == 0:
+    if ended not in WITHOUT_GOODS or not can_move(order, rest):
         return None
     expired = order.cancellation.reason is CancellationReason.EXPIRED
     if order.state is OrderState.CANCELLED and expired and order.is_paid and rest >= order.total_minor:

@@ -94,6 +94,8 @@ def capture(draft: Draft, command: CapturePayment) -> None:
         refused = "currency_differs"
     elif not 0 < command.amount.amount_minor <= authorized.money.amount_minor:
         refused = "amount_too_large"
+    elif command.amount.amount_minor % draft.rules.unit_of(command.amount.currency):
+        refused = "amount_not_payable"
     if refused or attempt is None:
         last = attempt or (payable.attempts[-1] if payable.attempts else None)
         ids = (last.id, last.object_id) if last else ("", "")

@@ -5,6 +5,7 @@ Why: the rules read as plain statements, while `decide` stays a pure function of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,12 +25,18 @@ class Outcome(StrEnum):
     REFUSED = "REFUSED"
 
 
+def _one(currency: str) -> int:
+    """Every amount can be moved."""
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Durations of the domain."""
+    """Durations of the domain, and what the provider can move."""
 
     ask_again: timedelta = timedelta(hours=1)
     overdue: timedelta = timedelta(hours=24)
+    unit_of: Callable[[str], int] = _one
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ _RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 
 def request(draft: Draft, command: RequestRefund) -> None:
     """Plan the refund, of several captures where one does not suffice (S-18).
 
-    Asked for again, what failed of its last try is tried anew: that much was told, and at most that much is due.
+    What the provider has no unit for is rounded off: the answer says what really goes back, be it nothing, and the
+    rest stays with orders, as money that is kept. Asked for again, what failed of its last try is tried anew: that
+    much was told, and at most that much is due.
     """
     payable = draft.payable
     parts = [r for r in payable.refunds if r.refund_id == command.refund_id]
@@ -31,15 +33,21 @@ def request(draft: Draft, command: RequestRefund) -> None:
         return
     asked = min(command.amount.amount_minor, failed) if parts else command.amount.amount_minor
     captures = _captures(payable, command)
+    currency = captures[0].money.currency if captures else command.amount.currency
     amount = min(asked, sum(refundable(payable, c) for c in captures))
     if amount < asked:
         draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(max(0, amount)))
     if amount <= 0:
         text = "Nothing of this payment can be given back."
-        draft.say(said.RefundFailed(command.refund_id, "", command.amount, "nothing_refundable", text))
+        due = _movable(draft, command.amount)
+        draft.say(said.RefundFailed(command.refund_id, "", due, "nothing_refundable", text))
+        return
+    movable = _movable(draft, Money(amount, currency))
+    if not movable.amount_minor:
+        draft.say(said.RefundSucceeded(command.refund_id, "", movable))
         return
     number = max((r.number for r in parts), default=0) + 1
-    for part, (capture, share) in enumerate(_shares(payable, captures, amount), start=1):
+    for part, (capture, share) in enumerate(_shares(payable, captures, movable.amount_minor), start=1):
         refund = Refund(
             id=f"{command.refund_id}.{number}.{part}",
             refund_id=command.refund_id,
@@ -145,6 +153,11 @@ def _number_of(payable: Payable, refund: Refund, state: RefundState) -> int:
     if state is not RefundState.FAILED or not refund.refund_id:
         return refund.number
     return max(r.number for r in payable.refunds if r.refund_id == refund.refund_id)
+
+
+def _movable(draft: Draft, money: Money) -> Money:
+    """As much of it as the provider can move (F-12)."""
+    return replace(money, amount_minor=money.amount_minor - money.amount_minor % draft.rules.unit_of(money.currency))
 
 
 def _captures(payable: Payable, command: RequestRefund) -> list[LedgerFact]:

@@ -92,6 +92,9 @@ class Provider(Protocol):
     def check_amount(self, amount_minor: int, currency: str) -> None:
         """Raises NotPayable where the provider cannot take the amount (F-12)."""
 
+    def unit_of(self, currency: str) -> int:
+        """The least amount, in our minor units, of which all that the provider can move are multiples (F-12)."""
+
     def parameters(self, plan: OperationPlan, checkout: Checkout, now: datetime) -> dict[str, Any]:
         """The exact parameters of an operation, as they will be stored and sent."""
 

@@ -71,10 +71,11 @@ async def decide(
     """Like `apply`, for payables that are locked already."""
     now = context.clock.now()
     written = _Written(dict(before))
+    rules = replace(context.rules, unit_of=context.provider.unit_of)
     decisions = []
     for step in steps:
         with traced(step.traceparent):
-            decisions.append(_decide(context, step, written, now))
+            decisions.append(_decide(context, rules, step, written, now))
     changes = [
         payables.Change(payable, written.after[order_id], written.causes.get(order_id, ()))
         for order_id, payable in before.items()
@@ -88,7 +89,9 @@ async def decide(
     return decisions
 
 
-def _decide(context: Context, step: Step, written: _Written, now: datetime) -> domain.Decision | None:
+def _decide(
+    context: Context, rules: domain.Rules, step: Step, written: _Written, now: datetime
+) -> domain.Decision | None:
     payable = written.after.get(step.order_id)
     if payable is None:
         return None
@@ -96,7 +99,7 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
         payable = domain.asked(payable, step.asked)
     cause = _identified(payable, step.cause)
     booked = len(payable.ledger)
-    decision = domain.decide(payable, cause, now, context.rules)
+    decision = domain.decide(payable, cause, now, rules)
     written.after[step.order_id] = decision.payable
     new_facts = len(decision.payable.ledger) - booked
     written.causes.setdefault(step.order_id, []).extend([step.caused_by] * new_facts)

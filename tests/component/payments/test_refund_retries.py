@@ -1,4 +1,4 @@
-"""A refund that failed is asked for again, over PostgreSQL and the simulated provider (S-18)."""
+"""Refunds asked for again, and of amounts that the provider has no unit for; over PostgreSQL and the simulator."""
 
 import pytest
 from onefold.payments.v1 import payments_events_pb2
@@ -36,3 +36,23 @@ async def test_a_refund_in_two_parts_is_given_back_in_full_whichever_part_fails(
     assert await ask(1_000) == 2_000
     assert await _fail(counter, order_id, second["id"]) == [1_000, 1_000]
     assert await ask(1_000) == 2_000
+
+
+@pytest.mark.requirement("R-1.20")
+@pytest.mark.parametrize(
+    ("currency", "asked", "moved"), [("MGA", [3_350, 50, 6_600], [3_300, 0, 6_600]), ("KWD", [3_335], [3_330])]
+)
+async def test_what_the_provider_has_no_unit_for_parks_nothing_and_is_told(
+    counter: Counter, currency: str, asked: list[int], moved: list[int]
+) -> None:
+    order_id = new_id()
+    await counter.pay(order_id, amount=10_000, currency=currency)
+    await counter.tell()
+    for amount in asked:
+        assert await counter.hear(refund(order_id, amount, currency=currency)) == {"RefundRequested": "APPLIED"}
+        await counter.settle_operations()
+        await counter.tell()
+    told = [m for m in await counter.said(order_id) if isinstance(m, payments_events_pb2.RefundSucceeded)]
+    assert [m.amount.amount_minor for m in told] == moved
+    assert (await counter.get(order_id)).payment.snapshot.refunded_minor == sum(moved)
+    assert await counter.open_incidents() == []

@@ -179,6 +179,17 @@ async def test_refunds_are_capped_and_may_fail_later(sdk: stripe.StripeClient, s
     assert [row.id for row in listed.data] == [rest.id, part.id]
 
 
+async def test_refunds_in_three_decimals_go_in_tens(sdk: stripe.StripeClient, sim: RunningSimulators) -> None:
+    price = {"currency": "kwd", "unit_amount": 10_000, "product_data": {"name": "Mug"}}
+    view = await sim.client.stripe.pay_session(
+        (await create(sdk, line_items=[{"price_data": price, "quantity": 1}])).id
+    )
+    intent = str(view.payment_intent)
+    with pytest.raises(stripe.InvalidRequestError, match="multiples of ten"):
+        await sdk.v1.refunds.create_async({"payment_intent": intent, "amount": 3_335})
+    assert (await sdk.v1.refunds.create_async({"payment_intent": intent, "amount": 3_330})).amount == 3_330
+
+
 async def test_a_pending_refund_arrives_later(sdk: stripe.StripeClient, sim: RunningSimulators) -> None:
     view = await sim.client.stripe.pay_session((await create(sdk)).id, "pm_card_pendingRefund")
     refund = await sdk.v1.refunds.create_async({"payment_intent": str(view.payment_intent)})

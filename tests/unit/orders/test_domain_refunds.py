@@ -91,6 +91,7 @@ def test_parts_of_a_refund_never_exceed_the_whole(
             part = worth(order, units((line, 1)))
             assert part >= 0
             sum_of_parts += part
+            order, _ = ask_back(order, part, "units gone")
             gone[line] += 1
             order = replace(order, lines=tuple(replace(each, cancelled=gone[each.line]) for each in order.lines))
     assert sum_of_parts == value_of(order, gone) <= total
@@ -191,3 +192,35 @@ def test_the_old_failure_told_once_more_does_not_end_the_new_try() -> None:
     assert now_and(again.order, told).order == again.order
     failed = payment(facts.RefundFailed, 91, still, refund_id=refund_id, amount=Money(100, "GBP"))
     assert isinstance(domain.retry_refund(now_and(again.order, failed).order, refund_id), domain.Advanced)
+
+
+@pytest.mark.requirement("S-11", "R-1.20")
+def test_what_was_rounded_off_goes_back_with_the_last_unit() -> None:
+    lines = (domain.Line(1, "A", 3, 3_350),)
+    order: Order = placed(lines=lines, subtotal_minor=10_050, adjustments_minor=-50, total_minor=10_000)
+    order = replace(order, payment=replace(order.payment, captured_minor=10_000))
+    moved = []
+    for gone in range(1, 4):
+        order, (asked,) = ask_back(order, worth(order, units((1, 1))), "units cancelled")
+        moved.append(asked.amount.amount_minor // 100 * 100)
+        told = said(PaymentVerdict.PAID, captured_minor=10_000, refunded_minor=sum(moved))
+        amount = Money(moved[-1], "GBP")
+        done = payment(facts.RefundSucceeded, 60 + gone, told, refund_id=asked.refund_id, amount=amount)
+        order = domain.apply_fact(order, done).order
+        order = replace(order, lines=(replace(order.lines[0], cancelled=gone),))
+    assert (moved, kept(order)) == ([3_300, 3_300, 3_400], 0)
+
+
+@pytest.mark.requirement("R-1.16", "R-1.20")
+def test_what_is_too_little_for_the_provider_is_asked_back_once_and_more_is_asked_again() -> None:
+    order = cases.cancelled()
+    most = said(PaymentVerdict.PAID, captured_minor=TOTAL, refunded_minor=TOTAL - 5)
+    back = payment(facts.RefundSucceeded, 90, most, refund_id="order:refund:1", amount=Money(TOTAL - 5, "GBP"))
+    result = now_and(order, back)
+    assert [each.amount.amount_minor for each in result.events if isinstance(each, events.RefundRequested)] == [5]
+    nothing = payment(facts.RefundSucceeded, 91, most, refund_id="order:refund:2", amount=Money(0, "GBP"))
+    order = now_and(result.order, nothing).order
+    assert (now_and(result.order, nothing).events, kept(order)) == ((), 5)
+    more = said(PaymentVerdict.PAID, captured_minor=TOTAL + 100, refunded_minor=TOTAL - 5)
+    again = now_and(order, payment(facts.PaymentCaptured, 92, more)).events
+    assert [each.amount.amount_minor for each in again if isinstance(each, events.RefundRequested)] == [105]

@@ -23,6 +23,7 @@ from services.payments.domain import (
     Outcome,
     Payable,
     RefundState,
+    Rules,
     Verdict,
     decide,
     verdict,
@@ -276,3 +277,10 @@ def test_a_strange_object_that_ended_is_never_taken_for_a_live_one() -> None:
     created = decide(over.payable, seen(AttemptState.PAYABLE, 3, payment_id="pi_x", new_id="y"), NOW)
     assert (created.outcome, created.payable.live_attempt) == (Outcome.STALE, None)
     assert decide(created.payable, create(), NOW).operations
+
+
+@pytest.mark.requirement("R-1.20", "R-1.21")
+def test_a_capture_that_the_provider_has_no_unit_for_is_refused() -> None:
+    held = run(live(manual_capture=True), seen(AttemptState.AUTHORIZED, 3))
+    refused = decide(held, CapturePayment("c1", Money(335, "USD")), NOW, Rules(unit_of=lambda currency: 10))
+    assert (names(refused), refused.operations, refused.payable.due) == (["PaymentCaptureFailed"], (), DUE)

@@ -15,6 +15,7 @@ from services.payments.domain import (
     Payable,
     RefundState,
     RequestRefund,
+    Rules,
     decide,
     snapshot,
 )
@@ -198,3 +199,29 @@ def test_a_part_that_fails_after_another_was_tried_anew_is_due_alone() -> None:
     assert [(type(e).__name__, getattr(e, "amount", None)) for e in late.events] == [("RefundFailed", DUE)]
     again = decide(late.payable, RequestRefund("rf", DUE), NOW)
     assert [(o.object_id, o.money) for o in again.operations] == [(first.source_id, DUE)]
+
+
+TENS = Rules(unit_of=lambda currency: 10)
+
+
+@pytest.mark.requirement("R-1.20")
+def test_what_the_provider_has_no_unit_for_is_rounded_off_and_told() -> None:
+    payable = run(paid(), seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2"))
+    one = decide(payable, RequestRefund("r1", Money(335, "USD")), NOW, TENS)
+    assert [o.money for o in one.operations] == [Money(330, "USD")]
+    told = decide(one.payable, refund_seen(RefundState.SUCCEEDED, our_id="r1.1.1", amount=Money(330, "USD")), NOW, TENS)
+    assert [getattr(event, "amount", None) for event in told.events] == [Money(330, "USD")]
+    assert (one.events, one.incidents) == ((), ())
+    two = decide(payable, RequestRefund("r2", Money(1_335, "USD")), NOW, TENS)
+    assert sum(o.money.amount_minor for o in two.operations if o.money) == 1_330
+    assert all(o.money and o.money.amount_minor % 10 == 0 for o in two.operations)
+    little = decide(payable, RequestRefund("r3", Money(9, "USD")), NOW, TENS)
+    assert (names(little), little.operations, little.incidents) == (["RefundSucceeded"], (), ())
+    assert getattr(little.events[0], "amount", None) == Money(0, "USD")
+
+
+@pytest.mark.requirement("R-1.20")
+def test_nothing_but_whole_units_is_told_as_failed() -> None:
+    disputed = run(paid(), DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN))
+    failed = decide(disputed, RequestRefund("rf", Money(335, "USD")), NOW, TENS)
+    assert [getattr(event, "amount", None) for event in failed.events] == [Money(330, "USD")]

@@ -233,3 +233,12 @@ def test_the_table_of_effects_names_every_event() -> None:
     table = (Path(__file__).parents[3] / "docs" / "stripe-events.md").read_text()
     named = {word for row in table.splitlines() if row.startswith("| `") for word in row.split("|")[1].split("`")[1::2]}
     assert named == set(READERS)
+
+
+@pytest.mark.requirement("R-1.20")
+@pytest.mark.parametrize(
+    ("currency", "unit"), [("USD", 1), ("JPY", 1), ("KWD", 10), ("MGA", 100), ("ISK", 1), ("UGX", 1), ("BHD", 10)]
+)
+def test_all_that_stripe_can_move_is_a_multiple_of_the_unit(currency: str, unit: int) -> None:
+    assert money.unit_of(currency) == unit
+    money.check(60 * unit, currency)

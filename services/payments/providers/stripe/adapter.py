@@ -60,6 +60,10 @@ class StripeProvider:
         """See `money.check`."""
         money.check(amount_minor, currency)
 
+    def unit_of(self, currency: str) -> int:
+        """See `money.unit_of`."""
+        return money.unit_of(currency)
+
     def parameters(self, plan: OperationPlan, checkout: Checkout, now: datetime) -> dict[str, Any]:
         """See `parameters.parameters`."""
         return parameters(plan, checkout, now, self._public_origin)

@@ -45,6 +45,11 @@ def exponent(currency: str) -> int:
     return 0 if currency in _NONE else 3 if currency in _THREE else 2
 
 
+def unit_of(currency: str) -> int:
+    """What every amount must be a multiple of, in our minor units: three decimals go in tens (F-12)."""
+    return 10 if exponent(currency) == 3 else _ten_to(max(0, decimals(currency) - exponent(currency)))
+
+
 def check(amount_minor: int, currency: str) -> None:
     """Raises NotPayable for an amount that Stripe cannot take."""
     if amount_minor < 1:
