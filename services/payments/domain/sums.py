@@ -79,11 +79,13 @@ def counted_currency(payable: Payable) -> str:
 
 
 def authorized(payable: Payable, currency: str) -> int:
-    """Authorized and neither captured nor released."""
+    """Authorized and neither captured nor released; an orphan's is to be released and will never be captured."""
+    orphans = [a for a in payable.attempts if a.orphan]
     return sum(
         f.money.amount_minor
         for f in payable.facts(Entry.AUTHORIZED)
         if f.money.currency == currency
+        and not any(a.names(f.object_id) for a in orphans)
         and not payable.has(f.object_id, Entry.CAPTURED)
         and not payable.has(f.object_id, Entry.RELEASED)
     )
