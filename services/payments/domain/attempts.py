@@ -88,6 +88,8 @@ def capture(draft: Draft, command: CapturePayment) -> None:
     refused = ""
     if attempt is None or attempt.state is not AttemptState.AUTHORIZED or authorized is None:
         refused = "not_authorized"
+    elif any((o.kind, o.target_id) == (Kind.CAPTURE, attempt.id) for o in payable.operations):
+        refused = "capture_under_way"
     elif payable.closed:
         refused = "payable_closed"
     elif command.amount.currency != authorized.money.currency:

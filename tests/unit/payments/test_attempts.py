@@ -284,3 +284,24 @@ def test_a_capture_that_the_provider_has_no_unit_for_is_refused() -> None:
     held = run(live(manual_capture=True), seen(AttemptState.AUTHORIZED, 3))
     refused = decide(held, CapturePayment("c1", Money(335, "USD")), NOW, Rules(unit_of=lambda currency: 10))
     assert (names(refused), refused.operations, refused.payable.due) == (["PaymentCaptureFailed"], (), DUE)
+
+
+@pytest.mark.requirement("R-1.6", "R-1.21", "S-14")
+def test_what_an_orphan_authorised_is_no_money_of_the_order() -> None:
+    """It is on its way to be cancelled: told as AUTHORIZED, orders would confirm what nobody can capture."""
+    second = seen(AttemptState.AUTHORIZED, 5, payment_id="pi_2", new_id="a2")
+    payable = run(live(manual_capture=True), second)
+    assert payable.attempts[1].orphan
+    told = decide(payable, failed(6), NOW)
+    assert (told.snapshot.verdict, told.snapshot.authorized_minor) == (Verdict.FAILED, 0)
+    ours = decide(told.payable, seen(AttemptState.AUTHORIZED, 7), NOW)
+    assert (ours.snapshot.verdict, ours.snapshot.authorized_minor) == (Verdict.AUTHORIZED, 1_000)
+
+
+@pytest.mark.requirement("R-1.21")
+def test_a_capture_beside_one_under_way_is_refused() -> None:
+    payable = run(live(manual_capture=True), seen(AttemptState.AUTHORIZED, 5), CapturePayment("c1", Money(600, "USD")))
+    second = decide(payable, CapturePayment("c2", DUE), NOW)
+    assert (names(second), second.operations) == (["PaymentCaptureFailed"], ())
+    assert second.payable.attempts[0].capture_request == "c1"
+    assert decide(second.payable, CapturePayment("c1", Money(600, "USD")), NOW).outcome is Outcome.STALE
