@@ -7,6 +7,7 @@ arrival, and money is counted by its object (R-1.14, S-13).
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from . import events as said
@@ -77,7 +78,7 @@ def seen(draft: Draft, fact: AttemptSeen) -> None:
 
 
 def capture(draft: Draft, command: CapturePayment) -> None:
-    """Plan the capture of an authorisation; a smaller amount lowers what is due (R-1.21)."""
+    """Plan the capture of an authorisation; a smaller amount is what is due once it is captured (R-1.21)."""
     payable = draft.payable
     known = next((a for a in payable.attempts if a.capture_request == command.request_id), None)
     if known is not None or verdict(payable) is Verdict.PAID:
@@ -103,9 +104,9 @@ def capture(draft: Draft, command: CapturePayment) -> None:
         ids = (last.id, last.object_id) if last else ("", "")
         draft.say(said.PaymentCaptureFailed(*ids, command.request_id, refused, "Nothing can be captured."))
         return
-    if payable.due is not None and command.amount.amount_minor < payable.due.amount_minor:
-        draft.change(due=command.amount)
-    _plan_capture(draft, replace(attempt, capture_request=command.request_id), command.amount)
+    amount = command.amount
+    attempt = replace(attempt, capture_request=command.request_id, capture_minor=amount.amount_minor)
+    _plan_capture(draft, attempt, amount)
 
 
 def create_ended(draft: Draft, end: OperationEnded) -> None:
@@ -130,7 +131,8 @@ def capture_ended(draft: Draft, end: OperationEnded) -> None:
     if captured or draft.payable.has(attempt.payment_id, Entry.CAPTURED):
         return
     if end.absent and attempt.state is AttemptState.AUTHORIZED and not draft.payable.closed and draft.payable.due:
-        return _plan_capture(draft, attempt, draft.payable.due)
+        due = draft.payable.due
+        return _plan_capture(draft, attempt, replace(due, amount_minor=attempt.capture_minor or due.amount_minor))
     code, reason = end.code or "not_captured", end.reason or "Nothing was captured."
     draft.say(said.PaymentCaptureFailed(attempt.id, attempt.object_id, attempt.capture_request, code, reason))
     return None
@@ -258,6 +260,9 @@ def _take_money(draft: Draft, attempt: Attempt, fact: AttemptSeen) -> None:
         draft.book(source, Entry.AUTHORIZED, Money(fact.authorized_minor, fact.currency), fact.occurred_at)
     captured = Money(fact.captured_minor, fact.currency)
     if draft.book(source, Entry.CAPTURED, captured, fact.occurred_at):
+        due = draft.payable.due
+        if due and captured.currency == due.currency and captured.amount_minor == attempt.capture_minor:
+            draft.change(due=min(due, captured, key=attrgetter("amount_minor")))  # orders asked for a part only
         money_arrived(draft, attempt, source, captured)
     over = attempt.state is AttemptState.CANCELED or draft.payable.has(source, Entry.CAPTURED)
     held = next((f for f in draft.payable.facts(Entry.AUTHORIZED) if f.object_id == source), None)

@@ -59,6 +59,7 @@ class Attempt:
     failure: Failure | None = None
     orphan: bool = False  # not begun by a call of ours, or beside a live attempt: it must end
     capture_request: str = ""  # orders' request that its capture answers
+    capture_minor: int = 0  # how much of the authorisation it asked for
     creates: int = 0  # operations planned so far, by kind
     cancels: int = 0
     captures: int = 0

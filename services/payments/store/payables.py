@@ -15,9 +15,7 @@ from services.chassis.db import PLANNED_ONCE, Database, Transaction
 from services.payments.domain import Money, Payable
 from services.payments.store import rows
 
-_LOOK_LATER: Final = """
-UPDATE payables SET look_at = $2 WHERE order_id = $1 AND look_at IS NOT NULL
-"""
+_LOOK_LATER: Final = "UPDATE payables SET look_at = $2 WHERE order_id = $1 AND look_at IS NOT NULL"
 
 _LIVE: Final = """
 SELECT object_id, payment_id, state_at FROM payment_attempts
@@ -75,10 +73,10 @@ UPDATE payables p
 _ADD_ATTEMPTS: Final = """
 INSERT INTO payment_attempts (id, order_id, number, provider, flow, state, state_at, ended_by, request_id,
        object_id, payment_id, charge_id, method, failures, failure_at, failure_code, failure_message, orphan,
-       capture_request, creates, cancels, captures, created_at)
+       capture_request, capture_minor, creates, cancels, captures, created_at)
 SELECT id, order_id, number, provider, flow, state, state_at, ended_by, request_id,
        object_id, payment_id, charge_id, method, failures, failure_at, failure_code, failure_message, orphan,
-       capture_request, creates, cancels, captures, created_at
+       capture_request, capture_minor, creates, cancels, captures, created_at
   FROM json_populate_recordset(NULL::payment_attempts, $1)
 """
 
@@ -87,11 +85,12 @@ UPDATE payment_attempts a
    SET state = r.state, state_at = r.state_at, ended_by = r.ended_by, object_id = r.object_id,
        payment_id = r.payment_id, charge_id = r.charge_id, method = r.method, failures = r.failures,
        failure_at = r.failure_at, failure_code = r.failure_code, failure_message = r.failure_message,
-       orphan = r.orphan, capture_request = r.capture_request, creates = r.creates, cancels = r.cancels,
-       captures = r.captures
+       orphan = r.orphan, capture_request = r.capture_request, capture_minor = r.capture_minor,
+       creates = r.creates, cancels = r.cancels, captures = r.captures
   FROM json_to_recordset($1) AS r (id uuid, state text, state_at timestamptz, ended_by text, object_id text,
        payment_id text, charge_id text, method text, failures integer, failure_at timestamptz, failure_code text,
-       failure_message text, orphan boolean, capture_request text, creates integer, cancels integer, captures integer)
+       failure_message text, orphan boolean, capture_request text, capture_minor bigint, creates integer,
+       cancels integer, captures integer)
  WHERE a.id = r.id
 """
 

@@ -305,3 +305,19 @@ def test_a_capture_beside_one_under_way_is_refused() -> None:
     assert (names(second), second.operations) == (["PaymentCaptureFailed"], ())
     assert second.payable.attempts[0].capture_request == "c1"
     assert decide(second.payable, CapturePayment("c1", Money(600, "USD")), NOW).outcome is Outcome.STALE
+
+
+@pytest.mark.requirement("R-1.21", "R-1.15")
+def test_a_smaller_capture_is_all_that_is_due_once_it_is_captured_and_not_before() -> None:
+    held = run(live(manual_capture=True), seen(AttemptState.AUTHORIZED, 5))
+    planned = decide(held, CapturePayment("c1", Money(600, "USD")), NOW)
+    assert ([o.money for o in planned.operations], planned.payable.due) == ([Money(600, "USD")], DUE)
+    refused = decide(planned.payable, ended(planned.payable, Kind.CAPTURE, succeeded=False, code="no"), NOW)
+    assert (names(refused), refused.payable.due) == (["PaymentCaptureFailed"], DUE)
+    absent = decide(planned.payable, ended(planned.payable, Kind.CAPTURE, succeeded=False, absent=True), NOW)
+    assert [o.money for o in absent.operations] == [Money(600, "USD")]
+    told = decide(planned.payable, seen(AttemptState.SUCCEEDED, 9, captured_minor=600), NOW)
+    assert names(told) == ["PaymentCaptured", "PaymentSucceeded"]
+    assert (told.payable.due, told.snapshot.verdict) == (Money(600, "USD"), Verdict.PAID)
+    other = decide(planned.payable, seen(AttemptState.SUCCEEDED, 9, captured_minor=500), NOW)
+    assert (names(other), other.payable.due) == (["PaymentCaptured", "PaymentMismatched"], DUE)
