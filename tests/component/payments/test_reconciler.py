@@ -160,3 +160,20 @@ async def test_a_page_that_cannot_be_had_at_once_is_asked_for_again(
     await counter.sim.client.faults.api(vendor="stripe", operation="events.list", kind="rate_limit", times=times)
     await counter.jobs.reconcile()
     assert (await counter.get(order_id)).payment.snapshot.verdict == verdict
+
+
+@pytest.mark.requirement("R-1.18", "R-1.14", "F-6")
+async def test_a_customer_who_has_to_act_in_checkout_is_told_of_once_however_often_the_lists_are_read(
+    counter: Counter,
+) -> None:
+    order_id = new_id()
+    created = await counter.create(order_id, flow=payments_pb2.FLOW_CHECKOUT)
+    session = created.attempt.provider_object_id
+    await counter.sim.client.stripe.pay_session(session, "pm_card_authenticationRequired")
+    await counter.tell()
+    told = await counter.names(order_id)
+    assert told.count("PaymentRequiresAction") == 1
+    for _ in range(3):
+        counter.clock.advance(timedelta(minutes=5))
+        await counter.jobs.reconcile()
+    assert await counter.names(order_id) == told

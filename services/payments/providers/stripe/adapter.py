@@ -126,10 +126,14 @@ class StripeProvider:
                     yield objects.identity(row.get("id")), stripe_json(row)
 
     async def payables(self, since: datetime, until: datetime, at: datetime) -> AsyncIterator[Shown | Unreadable]:
-        """Sessions first: the intent of a session is not ended by itself (F-7)."""
+        """Sessions first: the intent of a session is not ended by itself (F-7).
+
+        With its intent, for a session alone looks open while its customer is asked to act.
+        """
         window = {"created": _between(since, until)}
-        for service in ("checkout.sessions", "payment_intents"):
-            async for row in self._pages(service, window, _PAUSES_S):
+        sessions = {**window, "expand": ["data.payment_intent"]}
+        for service, params in (("checkout.sessions", sessions), ("payment_intents", window)):
+            async for row in self._pages(service, params, _PAUSES_S):
                 yield _listed(row, at)
 
     async def close(self) -> None:
