@@ -34,7 +34,7 @@ class FulfillmentSettings(ServiceSettings):
         3_600_000,
         demo=5_000,
         test=1_000,
-        description="an object unseen for so long is fetched: webhooks get lost",
+        description="an object unseen for so long is fetched, later the longer nothing is new: webhooks get lost",
         ge=1,
     )
     try_pauses_ms: list[int] = by_profile(

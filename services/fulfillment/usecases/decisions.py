@@ -24,7 +24,7 @@ QUEUED: Final = "fulfillments"  # what the job that prepares orders is woken by
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every use case needs. `watch_every`: how long an object may go unseen before it is fetched."""
+    """What every use case needs. `watch_every`: how long an object goes unseen at least before it is fetched."""
 
     provider: Provider
     clock: Clock
