@@ -88,7 +88,8 @@ def _money(order: Order, payments: Payments, fulfillment: FulfillmentValue, inci
         return f"goods worth {worth} for {kept}"
     shipped = sum(line.shipped * line.unit_price_minor for line in order.lines)
     open_ = sum(line.open * line.unit_price_minor for line in order.lines)
-    if order.state is OrderState.DELIVERED and kept > shipped + open_ and not incidents:
+    rounded = payments.unit - 1 if isinstance(payments, PaymentsValue) and open_ + with_goods else 0
+    if order.state is OrderState.DELIVERED and kept > shipped + open_ + rounded and not incidents:
         return f"{kept} kept for goods worth {shipped}"
     if owed > max(0, kept):
         return f"orders counts {owed} as still to be given back, of {kept} that are kept"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from services.orders.domain import CancellationOutcome, DisputeState, Money, PaymentVerdict, events, facts
@@ -53,6 +54,12 @@ class PaymentsValue:
     creates: int = 1
     incidents: frozenset[str] = frozenset()
     version: int = VERSION
+    unit: int = 1
+
+
+@cache
+def _rules(unit: int) -> domain.Rules:
+    return domain.Rules(unit_of=lambda currency: unit)
 
 
 class PaymentsMachine:
@@ -154,8 +161,10 @@ class PaymentsMachine:
                     yield Step(f"bank: dispute {outcome}", replace(value, stripe=after))
 
     def _decide(self, label: str, value: PaymentsValue, cause: Any) -> Step:
-        decision = domain.decide(value.payable, cause, START)
+        decision = domain.decide(value.payable, cause, START, _rules(value.unit))
         breach = ""
+        if any(plan.money and plan.money.amount_minor % value.unit for plan in decision.operations):
+            breach = f"payments: {label} plans an amount that the provider has no unit for"
         if decision.outcome is domain.Outcome.CONTRADICTION:
             breach = f"payments: {label} is a contradiction"
         settled = any(isinstance(event, PaymentCancellationSettled) for event in decision.events)

@@ -56,6 +56,7 @@ class Scenario:
     shares: bool = False  # two members pay half each
     late_shares: int = 0  # of them may pay after all has ended
     queue: bool = False  # inventory keeps a queue of backorders
+    unit: int = 1  # the provider moves multiples of it
 
 
 PAYS: Wishes = ("customer pays",)
@@ -129,6 +130,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         paid=True,
     ),
     Scenario("draft removed", people=("admin cancels",), goods=("the draft is removed", "operator retries"), paid=True),
+    Scenario("return, odd amounts", people=("customer returns one unit",) * 2, paid=True, unit=40),
+    Scenario("part shipped, odd amounts", people=("admin cancels",), parcel_units=1, paid=True, unit=40),
     Scenario("provider holds", goods=("provider holds", "provider falls back to a draft"), paid=True),
 )
 """Walked through completely by `make test`."""
@@ -193,7 +196,9 @@ def _placed(scenario: Scenario) -> tuple[dict[str, Any], dict[tuple[str, str], l
     payments: PaymentsValue | SharesValue = SharesValue(late=scenario.late_shares)
     if not scenario.shares:
         provider = Stripe(scenario.manual)
-        payments = PaymentsValue(Payable("order"), provider, may=scenario.customer, creates=scenario.creates)
+        payments = PaymentsValue(
+            Payable("order"), provider, may=scenario.customer, creates=scenario.creates, unit=scenario.unit
+        )
     start = {
         "orders": OrdersValue(placed.order, START, wishes=scenario.people),
         "payments": payments,

@@ -135,8 +135,10 @@ def test_disputes(scenario: Scenario) -> None:
     "part shipped, rest not made",
     "lost",
     "return",
+    "return, odd amounts",
+    "part shipped, odd amounts",
 )
-@pytest.mark.requirement("S-11", "S-19", "S-21", "S-32", "R-4.6", "R-4.8")
+@pytest.mark.requirement("S-11", "S-19", "S-21", "S-32", "R-1.20", "R-4.6", "R-4.8")
 def test_several_parcels(scenario: Scenario) -> None:
     assert {"DELIVERED", "REFUNDED"} & ends(walked(scenario))
 
