@@ -43,6 +43,7 @@ async def test_nothing_is_confirmed_while_a_cancellation_waits_parked(warehouse:
     await warehouse.pass_time(hours=2)
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_created, ledger.times_charged) == (1, 0)
+    assert await warehouse.database.fetchval("SELECT count(*) FROM operations WHERE kind = 'confirm'") == 0
     assert await warehouse.cancel(order_id, request_id) == ["APPLIED"]  # as its redrive does
     await warehouse.database.fetch("DELETE FROM parked_keys")
     await warehouse.work()
