@@ -18,7 +18,7 @@ SHORTFALLS: Final[Mapping[str, str]] = {
         " second process are the rest. Fewer values on the way of an order, and narrower rows, would lift it."
     ),
     "hot-sku": (
-        "512 buyers wait for two flushes of 256; a reservation is 45 us of Python and 20 to 40 of PostgreSQL, mostly one"
+        "512 buyers wait for two flushes of 256; one is 45 us of Python and 20 to 40 of PostgreSQL, mostly one of these"
         " after the other because of the row's lock, and pgbench has no Python; a commit whose fsync takes 30 ms holds"
         " up everybody. One or three flushes, and batches of 64, gave nothing. Cheaper decisions would lift it."
     ),
