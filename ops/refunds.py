@@ -21,7 +21,7 @@ app = typer.Typer(help="List refunds that failed and are still due, and try them
 
 
 @app.command("list")
-def list_owed(limit: Annotated[int, typer.Option(min=1, help="Most orders.")] = 100) -> None:
+def list_owed(limit: Annotated[int, typer.Option(min=1, help="Most refunds.")] = 100) -> None:
     """Refunds that failed and are still due, less what was given back at the provider since; minor units."""
     found = access.run(_list(limit))
     for each in found:

@@ -159,9 +159,9 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
                 await watcher.newer_than(max(shown, view.root["version"]))
 
     async def _results(self, placed: Sequence[Placed | DomainError]) -> list[service_pb2.CreateOrderResult]:
-        """The items' answers, in order. All that are to be paid wait for payments at once; others need no task."""
-        paying = iter(await asyncio.gather(*(self._result(each) for each in placed if _is_to_be_paid(each))))
-        return [next(paying) if _is_to_be_paid(each) else await self._result(each) for each in placed]
+        """The items' answers, in order. All that wait do so at once; others need no task."""
+        waiting = iter(await asyncio.gather(*(self._result(each) for each in placed if _waits(each))))
+        return [next(waiting) if _waits(each) else await self._result(each) for each in placed]
 
     async def _result(self, placed: Placed | DomainError) -> service_pb2.CreateOrderResult:
         """The item's answer, whatever becomes of it: it must not take the others' answers along."""
@@ -219,8 +219,9 @@ class OrdersServicer(service_grpc.OrdersServiceServicer):
             return None
 
 
-def _is_to_be_paid(placed: Placed | DomainError) -> bool:
-    return isinstance(placed, Placed) and placed.claim is not None
+def _waits(placed: Placed | DomainError) -> bool:
+    """Whether it is still to be paid, or was placed before and has to be read, at payments too."""
+    return isinstance(placed, Placed) and (placed.claim is not None or placed.view is None)
 
 
 def _created(view: OrderView, way: PaymentWay | None) -> Any:

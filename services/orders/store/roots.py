@@ -88,6 +88,13 @@ _OWNERS: Final = """
 SELECT provider_object_id, order_id::text AS order_id FROM order_payments WHERE provider_object_id = ANY($1::text[])
 """
 
+_WITH_FAILED: Final = """
+SELECT created_at, order_id::text FROM orders
+ WHERE progress -> 'refunds' @> '[{"state": "FAILED"}]'
+   AND ($1::timestamptz IS NULL OR (created_at, order_id) > ($1, $2::uuid))
+ ORDER BY created_at, orders.order_id LIMIT 100
+"""
+
 _POSTPONE: Final = "UPDATE orders SET due_at = $3 WHERE order_id = $1::uuid AND due_at <= $2"
 
 _MERGE_METADATA: Final = """
@@ -140,6 +147,12 @@ async def lock_only(tx: Transaction, order_ids: Iterable[str]) -> set[str]:
 async def read(db: Database | Transaction, order_ids: Sequence[str]) -> dict[str, Root]:
     """Roots as they are, without a lock: to be shown."""
     return await _load(db, order_ids) if order_ids else {}
+
+
+async def with_failed_refunds(db: Database, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
+    """Age and id of up to a hundred orders that have a refund that failed, the oldest first; later than `after`."""
+    rows = await db.fetch(_WITH_FAILED, *(after or (None, None)))
+    return [(row["created_at"], row["order_id"]) for row in rows]
 
 
 async def save(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:

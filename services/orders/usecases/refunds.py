@@ -18,9 +18,6 @@ from services.orders.usecases.deciding import Decisions
 from services.orders.usecases.errors import OrderNotFound, refused
 
 INCIDENT: Final = "refund_failed"
-_WITH_FAILED: Final = """
-SELECT order_id::text FROM orders WHERE progress -> 'refunds' @> '[{"state": "FAILED"}]' ORDER BY created_at LIMIT $1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +30,21 @@ class Owed:
     amount: Money
 
 
-async def list_owed(database: Database, orders_at_most: int) -> list[Owed]:
-    """Failed refunds that are still due, of the oldest orders that have some."""
-    order_ids = [row["order_id"] for row in await database.fetch(_WITH_FAILED, orders_at_most)]
-    found = await roots.read(database, order_ids)
-    return [
-        Owed(order.order_id, order.number, refund.refund_id, amount)
-        for order_id in order_ids
-        for order in [found[order_id].order]
-        for refund in order.progress.refunds
-        if refund.state is RefundState.FAILED and (amount := domain.owed(order, refund)).amount_minor > 0
-    ]
+async def list_owed(database: Database, at_most: int) -> list[Owed]:
+    """Failed refunds that are still due, those of the oldest orders first; what was given back since is not counted."""
+    owed: list[Owed] = []
+    last: tuple[datetime, str] | None = None
+    while len(owed) < at_most and (page := await roots.with_failed_refunds(database, last)):
+        last = page[-1]
+        found = await roots.read(database, [order_id for _, order_id in page])
+        owed += (
+            Owed(order.order_id, order.number, refund.refund_id, amount)
+            for _, order_id in page
+            for order in [found[order_id].order]
+            for refund in order.progress.refunds
+            if refund.state is RefundState.FAILED and (amount := domain.owed(order, refund)).amount_minor > 0
+        )
+    return owed[:at_most]
 
 
 async def retry_refund(

@@ -11,6 +11,8 @@ from onefold.orders.v1 import orders_service_pb2 as service_pb2
 from onefold.payments.v1 import payments_pb2, payments_service_pb2
 
 from services.chassis.errors import DependencyUnavailable, Refused
+from services.orders.partners import Payments
+from services.orders.usecases.commands import PaymentWay
 from services.orders.usecases.paying import _Answer, payment_order
 from services.orders.usecases.placing import Placed
 from tests.component.orders.shop import TIMEOUT_S, Shop, command, context, refusal, units, wanted
@@ -230,6 +232,26 @@ async def test_a_batch_begins_the_payments_of_all(house: House) -> None:
     assert [each.created.payment.client_secret != "" for each in results] == [True] * 4 + [False]
     assert results[4].refusal.code == grpc.StatusCode.FAILED_PRECONDITION.name
     assert await shop.phases() == ["DONE"] * 4 + ["FAILED"]
+
+
+@pytest.mark.requirement("S-5", "R-2.14")
+async def test_a_batch_that_is_repeated_reads_all_payments_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, _ = house
+    await shop.stocked("MUG", 5)
+    request = service_pb2.BatchCreateOrdersRequest(requests=[payable(str(each), MUG=1) for each in range(4)])
+    first = await shop.stub.BatchCreateOrders(request, timeout=TIMEOUT_S)
+    met, read = asyncio.Barrier(4), Payments.read
+
+    async def together(payments: Payments, order_id: str) -> PaymentWay | None:
+        async with asyncio.timeout(5):
+            await met.wait()
+        return await read(payments, order_id)
+
+    monkeypatch.setattr(Payments, "read", together)
+    again = await shop.stub.BatchCreateOrders(request, timeout=TIMEOUT_S)
+    assert [each.created for each in again.results] == [each.created for each in first.results]
 
 
 @pytest.mark.requirement("S-8", "S-9", "S-11", "R-2.10", "R-1.16")

@@ -7,6 +7,7 @@ from onefold.orders.v1 import orders_pb2
 from typer.testing import CliRunner, Result
 
 from ops import refunds
+from services.orders.store import roots
 from tests.component.orders.shop import Shop, wanted
 from tests.component.payments.counter import Counter
 
@@ -28,11 +29,11 @@ async def typed(*arguments: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, refunds.app, arguments)
 
 
-async def refund_that_came_back(house: House) -> tuple[str, str]:
+async def refund_that_came_back(house: House, request_id: str = "r") -> tuple[str, str]:
     """The order is cancelled, and the customer's bank sent the refund back; the ids of the order and the refund."""
     shop, counter = house
     await shop.stocked("MUG", 5)
-    request = wanted(MUG=2)
+    request = wanted(request_id, MUG=2)
     request.payment_flow = orders_pb2.PAYMENT_FLOW_INTENT
     created = await shop.create(request)
     order_id = created.order.order_id
@@ -40,7 +41,8 @@ async def refund_that_came_back(house: House) -> tuple[str, str]:
     await shop.cancel(order_id, reason="ADMIN")
     await counter.tell()
     await shop.carry(counter)
-    row = await counter.database.fetchrow("SELECT provider_refund_id AS id, refund_id FROM refunds")
+    made = "SELECT provider_refund_id AS id, refund_id FROM refunds WHERE order_id = $1::uuid"
+    row = await counter.database.fetchrow(made, order_id)
     assert row is not None
     await counter.sim.client.stripe.fail_refund(row["id"])
     await counter.tell()
@@ -85,6 +87,24 @@ async def test_a_refund_that_fails_again_is_an_incident_again(house: House) -> N
     await shop.carry(counter)
     assert "refund_failed" in await shop.incidents()
     assert f"{refund_id}  {PAID} GBP" in (await typed("list")).stdout
+
+
+@pytest.mark.requirement("R-1.12", "S-18")
+async def test_what_was_given_back_elsewhere_hides_no_other_refund(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roots, "_WITH_FAILED", roots._WITH_FAILED.replace("LIMIT 100", "LIMIT 1"))
+    shop, counter = house
+    settled, _ = await refund_that_came_back(house)
+    _, due = await refund_that_came_back(house, "other")
+    intent = await counter.database.fetchval(
+        "SELECT object_id FROM payment_attempts WHERE order_id = $1::uuid", settled
+    )
+    await counter.refund_at_the_provider(intent, PAID)
+    await counter.tell()
+    await shop.carry(counter)
+    (line,) = (await typed("list", "--limit", "1")).stdout.splitlines()
+    assert f"{due}  {PAID} GBP" in line
 
 
 @pytest.mark.requirement("R-1.12")
