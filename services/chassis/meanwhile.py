@@ -17,7 +17,11 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """
     task = asyncio.create_task(work)
     try:
-        await asyncio.sleep(0)  # it runs until it first waits
+        try:
+            await asyncio.sleep(0)  # it runs until it first waits
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
         yield
     finally:
         await task

@@ -235,6 +235,8 @@ class Relay:
                     task.add_done_callback(self._turn_ended)
                     turns[task] = Turn.of([row["position"] for row in rows])
                 if not turns:
+                    if not most:
+                        self._woken.set()  # what came meanwhile, with a NOTIFY or without, was not looked for
                     return relayed
                 if not most or len(turns) == _TURNS:
                     await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
@@ -254,7 +256,8 @@ class Relay:
         left_out = [*deleted, *(run for turn in under_way for run in turn.positions)]
         rows = await self._session.fetch(_DELETE_AND_READ, deleted, left_out, most)
         _relayed.inc(sum(turn.count for turn in done))
-        self._pause = _SOON_S if rows else min(_LATER * self._pause, self._longest)
+        if most:
+            self._pause = _SOON_S if rows else min(_LATER * self._pause, self._longest)
         return rows
 
     async def _wait(self) -> None:

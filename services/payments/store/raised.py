@@ -10,7 +10,7 @@ from typing import Final
 from services.chassis.db import Transaction
 from services.chassis.incidents import Incident
 
-# A rival that raises the same incident is waited for and wins (F-26). One that is being closed is passed over, and
+# An incident that a rival announces or closes at this moment is passed over: the next run sees what became of it. And
 # whoever closes one waits for its announcement: the end of an incident is never told before its beginning.
 _CLAIM: Final = """
 WITH late AS (

@@ -54,7 +54,8 @@ async def test_a_body_that_fails_waits_for_the_work_first() -> None:
     assert statement.ended
 
 
-async def test_whoever_cancels_the_block_cancels_the_work() -> None:
+@pytest.mark.parametrize("moments", [0, 1, 5])  # when nothing has begun, while the work begins, while it waits
+async def test_whoever_cancels_the_block_cancels_the_work(moments: int) -> None:
     statement = Statement()
 
     async def block() -> None:
@@ -62,9 +63,9 @@ async def test_whoever_cancels_the_block_cancels_the_work() -> None:
             pass
 
     task = asyncio.create_task(block())
-    while not statement.sent:
+    for _ in range(moments):
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert statement.ended
+        await asyncio.wait_for(task, 5)
+    assert statement.ended == statement.sent
