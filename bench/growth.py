@@ -3,6 +3,7 @@
 Why: a shop that is fast in its first week and slow in its second year was never fast.
 """
 
+import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -27,6 +28,10 @@ OUTBOX: Final = 10_000_000
 CHUNK: Final = 100_000
 WARM_UP: Final = 4
 SERVICES: Final = ("orders", "inventory")
+SETTLE_S: Final = 300.0
+VACUUMING: Final = """
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
+"""
 SMALL: Final = "_small"  # the databases that stay as they were after FEW orders
 
 # Copies of one order that was placed, under ids of their own, with everything that belongs to it.
@@ -88,6 +93,7 @@ async def measure(world: World, plan: Plan) -> Result:
     started = time.perf_counter()
     await _grow(world, MANY, outbox=OUTBOX)
     grown_s = time.perf_counter() - started
+    await _settled(world)
     async with _shop(world, "") as grown, _shop(world, SMALL) as small:
         sides = {OURS: partial(_round, world, grown, ""), PEER: partial(_round, world, small, SMALL)}
         samples = await harness.interleaved(sides, plan)
@@ -102,6 +108,14 @@ async def measure(world: World, plan: Plan) -> Result:
         rounds=len(many),
         notes=[f"peer: ours after {FEW:,} orders; growing to {MANY:,} took {grown_s:.0f} s"],
     )
+
+
+async def _settled(world: World) -> None:
+    """Until autovacuum has done with what came in minutes: both shops share the server, and would both pay for it."""
+    async with asyncio.timeout(SETTLE_S):
+        while await _ask(world.superuser("orders"), VACUUMING):
+            await asyncio.sleep(1)
+    await world.sql("orders", "CHECKPOINT")
 
 
 def _shop(world: World, twin: str) -> AbstractAsyncContextManager[Placing]:

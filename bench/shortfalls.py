@@ -45,7 +45,10 @@ SHORTFALLS: Final[Mapping[str, str]] = {
         " cores. None has more than a quarter of it, and more orders under way make none of it cheaper. Fewer events an"
         " order, plans that are kept (a third of PostgreSQL's part) and more cores would lift it."
     ),
-    "growth": ("a statement that reads more than the rows of its own orders would show here."),
+    "growth": (
+        "the grown shop's indexes are deeper and fit into no buffer, and both shops share one server; a statement that"
+        " reads more than the rows of its own orders would show much more than that."
+    ),
     "idle": (
         "Kafka with nobody connected takes 1.9 % of a core, its nine clients' long polls and heartbeats and a"
         " look of each job and relay per second the rest. Longer intervals in the profile demo would lift it,"

@@ -37,7 +37,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="The last line of each is one JSON object.")] = False,
     seconds: Annotated[float, typer.Option(help="How long each side runs in a round.", min=0.2, max=600)] = 3.0,
     rounds: Annotated[int, typer.Option(help="Rounds that are counted.", min=1, max=50)] = 5,
-    twice: Annotated[bool, typer.Option("--twice", help="Measure again, and say whether both runs agree.")] = False,
+    twice: Annotated[bool, typer.Option("--twice", help="Measure again; exit 1 unless both runs agree.")] = False,
 ) -> None:
     """Measure ours, the peer and the limit in turns; print a table."""
     if name != ALL and name not in BENCHMARKS:
@@ -49,11 +49,13 @@ def bench(
     runs = [_run(names, harness.Plan(seconds, rounds)) for _ in range(2 if twice else 1)]
     for results in runs:
         sys.stdout.write(f"{harness.table(results)}\n")
-    if twice:
-        sys.stdout.write(f"{agreement.agreement(*runs)}\n")
+    compared = agreement.compare(*runs) if twice else []
+    sys.stdout.writelines(f"{pair}\n" for pair in compared)
     if as_json:
         sys.stdout.writelines(f"{result.as_json()}\n" for results in runs for result in results)
     sys.stdout.flush()
+    if not all(pair.agrees for pair in compared):
+        raise typer.Exit(1)
 
 
 def _run(names: Sequence[str], plan: "Plan") -> list["Result"]:

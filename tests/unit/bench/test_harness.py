@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench import harness
-from bench.agreement import agreement
+from bench.agreement import compare
 from bench.goals import GOALS, Goal
 from bench.harness import KEYS, LIMIT, OURS, PEER, Plan, Sample, Side
 from bench.load import closed_loop
@@ -117,12 +117,20 @@ async def test_callers_finish_what_they_began() -> None:
     assert sample.done == 10 * len(done) and len(sample.latencies_s) == len(done)
 
 
-@pytest.mark.parametrize("others, verdict", [((30, 50), "agree"), ((31, 50), "DO NOT AGREE"), ((1, 9), "DO NOT AGREE")])
-def test_two_runs_agree_where_their_spreads_meet(others: tuple[float, float], verdict: str) -> None:
+@pytest.mark.parametrize(
+    "others, verdict",
+    [
+        ((25, 45), ("0.35 (0.25..0.45)", "agree, their spreads meet")),
+        ((15, 23), ("0.19 (0.15..0.23)", "agree, each median within the other's spread")),
+        ((31, 50), ("0.405 (0.31..0.5)", "DO NOT AGREE")),
+        ((1, 9), ("0.05 (0.01..0.09)", "DO NOT AGREE")),
+    ],
+)
+def test_two_runs_agree_where_their_spreads_meet(others: tuple[float, float], verdict: tuple[str, str]) -> None:
     first, second = (
         harness.by_rate("some", "units/s", Goal(), {OURS: [Sample(rate, 1.0) for rate in rates], PEER: [HUNDRED] * 2})
         for rates in ((10, 30), others)
     )
-    line = agreement([first], [second]).splitlines()[-1]
-    assert line.startswith("  some ours/peer: 0.2 (0.1..0.3), ")
-    assert line.endswith(f": {verdict}")
+    (pair,) = compare([first], [second])
+    assert str(pair) == f"some ours/peer: 0.2 (0.1..0.3), {': '.join(verdict)}"
+    assert pair.agrees is verdict[1].startswith("agree")
