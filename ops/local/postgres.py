@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -83,7 +84,22 @@ class Postgres:
             _initialise(place, binaries, account)
         options = SETTINGS | ({} if self.durable else NOT_DURABLE)
         self._held, held = os.pipe()
-        self._child = Child(
+        try:
+            self._child = self._begin(place, binaries, options, held, account)
+        finally:
+            os.close(held)
+        self._child.wait_until(self._accepts, timeout_seconds=START_SECONDS)
+        return self
+
+    def _begin(
+        self,
+        place: Path,
+        binaries: Path,
+        options: Mapping[str, str],
+        held: int,
+        account: pwd.struct_passwd | None,
+    ) -> Child:
+        return Child(
             "PostgreSQL",
             [
                 binaries / "postgres",
@@ -100,9 +116,6 @@ class Postgres:
             stop_signal=signal.SIGINT,  # "fast": ends sessions, waits for no client
             inherits=(held,),
         )
-        os.close(held)
-        self._child.wait_until(self._accepts, timeout_seconds=START_SECONDS)
-        return self
 
     def stop(self) -> None:
         """Stop fast and cleanly; nothing happens when it does not run."""
@@ -120,7 +133,9 @@ class Postgres:
         self._running().kill()
         # A worker has a session of its own and outlives the server by moments, in which no other server may start. All
         # of them hold an end of this pipe: it can be read (and says nothing) once the last one has gone.
-        if not select.select([self._held], [], [], WORKERS_SECONDS)[0]:
+        gone = select.poll()
+        gone.register(self._held)
+        if not gone.poll(WORKERS_SECONDS * 1000):
             raise LocalStackError(f"a worker of PostgreSQL did not end within {WORKERS_SECONDS:g} s of its server")
         self._forget()
 
@@ -132,7 +147,7 @@ class Postgres:
 
     def _forget(self) -> None:
         os.close(self._held)
-        self._child = None
+        self._child, self._held = None, -1
 
     def _running(self) -> Child:
         if self._child is None:
