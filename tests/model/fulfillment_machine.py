@@ -172,6 +172,9 @@ class FulfillmentMachine:
         if decision.withdraw:
             unsent = tuple(call for call in calls if not call.sent and call.plan.kind is not Kind.CANCEL)
             after = replace(after, calls=tuple(call for call in calls if call not in unsent))
+            if isinstance(cause, domain.HoldFulfillment):
+                was_sent = any(call.sent and call.plan.kind is Kind.CONFIRM for call in calls)
+                return self._decide(label, after, replace(cause, taken_back=not was_sent), must=must, now=now)
             for call in unsent:
                 ended = domain.OperationEnded(call.plan.kind, call.plan.number, False, absent=True)
                 taken_back = self._decide(label, after, ended)

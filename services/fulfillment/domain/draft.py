@@ -57,6 +57,7 @@ class Decision:
 
     Event n of `events` carries version `fulfillment.version - len(events) + n + 1`. `withdraw`: operations that were
     never sent are to be taken back in the same transaction; each is then told as OperationEnded(absent=True) (S-10).
+    For a hold nothing was decided yet: it is decided again with `taken_back` set, and nothing else is told (S-23).
     """
 
     fulfillment: Fulfillment

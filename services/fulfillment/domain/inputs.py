@@ -30,10 +30,14 @@ class CancelFulfillment:
 
 @dataclass(frozen=True, slots=True)
 class HoldFulfillment:
-    """Orders wants nothing more to leave for the time being (S-23)."""
+    """Orders wants nothing more to leave for the time being (S-23).
+
+    `taken_back`: whether the confirm that was under way was certainly not executed and is off; None: not tried yet.
+    """
 
     request_id: str
     reason: str
+    taken_back: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,16 +67,25 @@ def not_prepared(draft: Draft, cause: NotPrepared) -> None:
 
 
 def hold(draft: Draft, command: HoldFulfillment) -> None:
-    """Hold what was not confirmed; the provider knows no hold, so a confirmed order is too late (S-23)."""
+    """Hold what was not confirmed; the provider knows no hold, so a confirmed order is too late (S-23).
+
+    A confirm under way may only be waiting, as after a 429 (F-18): whether it can be taken back decides.
+    """
     root = draft.fulfillment
     if command.request_id in root.answered:
         draft.end(Outcome.STALE, "answered before")
         return
+    confirms = [operation for operation in root.operations if operation.kind is Kind.CONFIRM]
+    too_late = root.has_ended or root.cancellation or root.provider_state not in _UNCONFIRMED or not root.round
+    if confirms and not too_late and command.taken_back is None:
+        draft.withdraw = True
+        return
     draft.answered(command.request_id)
-    confirming = any(operation.kind is Kind.CONFIRM for operation in root.operations)
-    if root.has_ended or root.cancellation or confirming or root.provider_state not in _UNCONFIRMED or not root.round:
+    if too_late or (confirms and not command.taken_back):
         draft.say(FulfillmentHoldRefused(command.request_id, "it is too late: the provider has the order"))
         return
+    for confirm in confirms:
+        draft.end_operation(confirm.kind, confirm.number)
     draft.change(hold_id=command.request_id)
     draft.move(FulfillmentState.HELD, command.reason)
     draft.say(FulfillmentHeld(command.request_id, command.reason))

@@ -5,7 +5,7 @@ events of a whole batch are written together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ async def decide(
         with traced(step.traceparent):
             decision = _decide(context, step, written, now)
             if decision is not None and decision.withdraw:
-                await _withdraw(tx, context, step, written, now)
+                decision = await _withdraw(tx, context, step, written, now) or decision
         decisions.append(decision)
     changes = [(root, written.after[order_id]) for order_id, root in before.items()]
     await fulfillments.save(tx, changes, context.provider.name, now + context.watch_every)
@@ -103,16 +103,26 @@ def _decide(context: Context, step: Step, written: _Written, now: datetime) -> d
     return decision
 
 
-async def _withdraw(tx: Transaction, context: Context, step: Step, written: _Written, now: datetime) -> None:
-    """Take back calls that were surely never executed; what is in doubt must be waited for (S-10)."""
+async def _withdraw(
+    tx: Transaction, context: Context, step: Step, written: _Written, now: datetime
+) -> domain.Decision | None:
+    """Take back calls that were surely never executed; what is in doubt must be waited for (S-10).
+
+    A hold is only then decided (S-23); returns that decision.
+    """
     await operations.plan(tx, written.planned)
     written.planned.clear()
     under_way = [o for o in written.after[step.order_id].operations if o.kind is not domain.Kind.CANCEL]
     ids = {operations.operation_id(o.kind, step.order_id, o.number): o for o in under_way}
-    for operation_id in sorted(await operations.withdraw(tx, list(ids), now=now)):
+    withdrawn = await operations.withdraw(tx, list(ids), now=now)
+    if isinstance(step.cause, domain.HoldFulfillment):
+        hold = replace(step.cause, taken_back=withdrawn == ids.keys())
+        return _decide(context, replace(step, cause=hold), written, now)
+    for operation_id in sorted(withdrawn):
         gone = ids[operation_id]
         end = domain.OperationEnded(gone.kind, gone.number, False, code=operations.WITHDRAWN, absent=True)
         _decide(context, Step(step.order_id, end, step.caused_by), written, now)
+    return None
 
 
 def _planned(context: Context, step: Step, plan: domain.OperationPlan, now: datetime) -> operations.PlannedOperation:

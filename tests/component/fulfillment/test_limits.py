@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from onefold.orders.v1 import orders_events_pb2 as orders_pb2
 
 from services.chassis.ids import new_id
-from services.chassis.operations import Retryable, Unknown
+from services.chassis.operations import Operation, Retryable, Unknown
+from services.fulfillment.domain import Kind
 from services.fulfillment.jobs import WATCH_BATCH
-from tests.component.fulfillment.warehouse import Warehouse
+from tests.component.fulfillment.warehouse import Warehouse, of
 
 
 async def limit(warehouse: Warehouse, order_id: str, operation: str, times: int) -> None:
@@ -60,6 +62,43 @@ async def test_a_confirm_over_the_limit_is_taken_back_by_a_cancellation(warehous
     assert await warehouse.names(order_id) == ["FulfillmentCancelled"]
     ledger = await warehouse.ledger(order_id)
     assert (ledger.times_charged, ledger.status) == (0, "canceled")
+
+
+@pytest.mark.requirement("S-23")
+async def test_a_confirm_over_the_limit_is_taken_back_by_a_hold(warehouse: Warehouse) -> None:
+    order_id = new_id()
+    await limit(warehouse, order_id, "orders.confirm", 1)
+    await warehouse.request(order_id)
+    await warehouse.work()
+    assert await hold(warehouse, order_id) == ["APPLIED"]
+    await warehouse.pass_time(minutes=5)
+    assert (await warehouse.names(order_id), await warehouse.state(order_id)) == (["FulfillmentHeld"], "HELD")
+    assert (await warehouse.ledger(order_id)).times_charged == 0
+    await warehouse.hear(orders_pb2.FulfillmentResumeRequested(context=of(order_id), request_id="hold-1:resume"))
+    await warehouse.work()
+    assert await warehouse.names(order_id) == ["FulfillmentHeld", "FulfillmentResumed", "FulfillmentSubmitted"]
+    assert (await warehouse.ledger(order_id)).times_charged == 1
+
+
+@pytest.mark.requirement("S-23")
+async def test_a_confirm_that_was_perhaps_executed_is_too_late_to_be_held(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    send = warehouse.context.provider.send
+
+    async def cut_off(operation: Operation) -> dict[str, Any]:
+        answer = await send(operation)
+        if operation.kind == Kind.CONFIRM:
+            raise Unknown("cut off")
+        return answer
+
+    monkeypatch.setattr(warehouse.context.provider, "send", cut_off)
+    await warehouse.request(order_id)
+    await warehouse.work()
+    assert await hold(warehouse, order_id) == ["APPLIED"]
+    await warehouse.pass_time(minutes=5)
+    assert await warehouse.names(order_id) == ["FulfillmentHoldRefused", "FulfillmentSubmitted"]
 
 
 @pytest.mark.requirement("S-22")
@@ -160,6 +199,12 @@ async def test_hints_over_the_limit_wait_as_long_as_the_provider_said_and_lose_n
     await warehouse.pass_time(seconds=41)
     assert await warehouse.database.fetchval("SELECT count(*) FROM webhooks WHERE outcome = 'applied'") == 30
     assert await warehouse.incidents() == []
+
+
+async def hold(warehouse: Warehouse, order_id: str) -> list[str]:
+    """Orders asks to hold it."""
+    request = orders_pb2.FulfillmentHoldRequested(context=of(order_id), request_id="hold-1", reason="dispute")
+    return await warehouse.hear(request)
 
 
 def break_objects(

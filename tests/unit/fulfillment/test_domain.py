@@ -146,6 +146,22 @@ def test_a_hold_stops_what_was_not_confirmed_and_is_refused_afterwards() -> None
     assert isinstance(late.events[0], FulfillmentHoldRefused)
 
 
+@pytest.mark.requirement("S-23")
+def test_a_hold_while_a_confirm_is_under_way_is_decided_by_whether_that_can_be_taken_back() -> None:
+    root = after(REQUEST, Prepared(), ended(Kind.CREATE, 1, ProviderState.DRAFT)).fulfillment
+    command = HoldFulfillment("hold-1", "dispute")
+    first = decide(root, command, NOW)
+    assert (first.withdraw, first.events, first.fulfillment) == (True, (), root)
+    held = decide(root, replace(command, taken_back=True), NOW)
+    assert held.events == (FulfillmentHeld("hold-1", "dispute"),)
+    assert (held.fulfillment.state, held.fulfillment.operations) == (FulfillmentState.HELD, ())
+    resumed = decide(held.fulfillment, ResumeFulfillment("hold-1:resume"), NOW)
+    assert [plan.kind for plan in resumed.operations] == [Kind.CONFIRM]
+    refused = decide(root, replace(command, taken_back=False), NOW)
+    assert isinstance(refused.events[0], FulfillmentHoldRefused)
+    assert refused.fulfillment.operations == root.operations
+
+
 @pytest.mark.requirement("S-27")
 def test_nothing_is_begun_while_events_of_the_order_wait_parked() -> None:
     queued = after(REQUEST).fulfillment
