@@ -46,7 +46,8 @@ class MailServer:
         """Postpone the letters for whose DATA an answer is waited for, and begin no other: a stop has no minutes."""
         self._has_time = False
         for limit in self._unanswered:
-            limit.reschedule(asyncio.get_running_loop().time())
+            if not limit.expired():  # one that has just fired can be set no more
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """Close what is idle; nothing may be under way."""

@@ -138,6 +138,19 @@ async def test_a_stop_waits_for_no_late_answer_and_the_letter_counts_as_tried(
     assert await _tries(postroom) == [1]
 
 
+async def test_a_stop_meets_a_limit_that_is_over_at_this_moment(postroom: Postroom, impatient: None) -> None:
+    await postroom.hear(processing(postroom.order(email="grace@example.org")))
+    async with late(postroom, smtp_data_timeout_ms=600_000) as (server, jobs):
+        assert await jobs.send() == 0
+        await wait_until(lambda: server.taken == 1)
+        (limit,) = jobs._server._unanswered
+        limit.reschedule(0)
+        await asyncio.sleep(0)  # it has fired, and whoever waits has not heard of it yet
+        await asyncio.wait_for(jobs.close(), 10)
+        assert await postroom.states() == ["PLANNED"]
+        assert await _tries(postroom) == [1]
+
+
 async def test_at_a_stop_no_letter_is_handed_over_that_was_not_yet(postroom: Postroom, impatient: None) -> None:
     await postroom.hear(processing(postroom.order(email="grace@example.org")))
     goes_on = asyncio.Event()
