@@ -148,7 +148,7 @@ async def test_a_stop_meets_a_limit_that_is_over_at_this_moment(postroom: Postro
         while not limit.expired():
             await asyncio.sleep(0)
         assert limit in jobs._server._unanswered  # it has fired, and whoever waits has not heard of it yet
-        await asyncio.wait_for(jobs.close(), 10)
+        await jobs.close()
         assert await postroom.states() == ["PLANNED"]
         assert await _tries(postroom) == [1]
 
