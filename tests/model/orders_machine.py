@@ -84,31 +84,33 @@ class OrdersMachine:
             left.remove(wish)
             if wish == "archive" and order.progress.returns:
                 continue
-            advanced_or_not = self._wish(wish, value)
-            if isinstance(advanced_or_not, domain.Advanced):
-                yield self._step(wish, replace(value, wishes=tuple(left)), advanced_or_not, must=False)
+            for advanced_or_not in self._wish(wish, value):
+                if isinstance(advanced_or_not, domain.Advanced):
+                    yield self._step(wish, replace(value, wishes=tuple(left)), advanced_or_not, must=False)
         if order.cancellation.state is CancellationState.PROPOSED:
             for approve in (True, False):
                 decided = domain.decide_cancellation(order, approve, "admin", value.now, self._policies)
                 assert isinstance(decided, domain.Advanced)
                 yield self._step(f"admin decides: {approve}", value, decided, must=True)
 
-    def _wish(self, wish: str, value: OrdersValue) -> domain.Advanced | domain.Refusal:
+    def _wish(self, wish: str, value: OrdersValue) -> Iterator[domain.Advanced | domain.Refusal]:
         order = value.order
         match wish:
             case "customer cancels":
-                return domain.cancel(order, CancellationReason.CUSTOMER, "customer", value.now, self._policies)
+                yield domain.cancel(order, CancellationReason.CUSTOMER, "customer", value.now, self._policies)
             case "admin cancels":
-                return domain.cancel(order, CancellationReason.ADMIN, "admin", value.now, self._policies)
+                yield domain.cancel(order, CancellationReason.ADMIN, "admin", value.now, self._policies)
             case "admin archives":
-                return domain.archive(order, "admin")
+                yield domain.archive(order, "admin")
             case "admin retries the refund":
-                failed = [each.refund_id for each in order.progress.refunds if each.state is RefundState.FAILED]
-                return domain.retry_refund(order, (*failed, "")[0])
+                for refund in order.progress.refunds:
+                    if refund.state is RefundState.FAILED:
+                        yield domain.retry_refund(order, refund.refund_id)
             case "customer returns one unit":
                 one = tuple(replace(unit, quantity=1) for unit in returnable(order)[:1])
-                return domain.request_return(order, f"return-{len(order.progress.returns) + 1}", one)
-        raise AssertionError(wish)
+                yield domain.request_return(order, f"return-{len(order.progress.returns) + 1}", one)
+            case _:
+                raise AssertionError(wish)
 
     def _step(
         self, label: str, value: OrdersValue, advanced: domain.Advanced, *, must: bool = True, breach: str = ""

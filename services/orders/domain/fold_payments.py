@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from services.orders.domain import facts
 from services.orders.domain.decision import Folded, Incident
+from services.orders.domain.money import first_told, owe_again
 from services.orders.domain.order import Dispute, Excess, Order, Payment, Refund
 from services.orders.domain.states import (
     CancellationState,
@@ -92,11 +93,29 @@ def _refund(
         return order, (Incident("unknown_refund", fact.refund_id),), True
     if fact.version < known.version:
         return order, (), False
-    newer = replace(known, state=state, amount_minor=fact.amount.amount_minor, version=fact.version)
+    newer = replace(
+        known,
+        state=state,
+        amount_minor=fact.amount.amount_minor,
+        version=fact.version,
+        since=_failing_since(known, fact),
+    )
     if newer == known:
         return order, (), False
     refunds = tuple(newer if refund is known else refund for refund in order.progress.refunds)
     return order.with_progress(refunds=refunds), incidents, False
+
+
+def _failing_since(known: Refund, fact: facts.RefundPending | facts.RefundSucceeded | facts.RefundFailed) -> int:
+    """Another try does not end a failure, for what is made at the provider meanwhile may stand for it; success does."""
+    match fact:
+        case facts.RefundSucceeded():
+            return 0
+        case facts.RefundFailed() if known.state is RefundState.FAILED:
+            return first_told(known)
+        case facts.RefundFailed():
+            return known.since or fact.version
+    return known.since
 
 
 def _given_back(
@@ -106,11 +125,12 @@ def _given_back(
     amount = fact.amount
     new = Refund(fact.provider_refund_id, amount.amount_minor, amount.currency, state=state, version=fact.version)
     known = order.progress.given_back
-    old = next((each for each in known if each.refund_id == new.refund_id), None)
-    if old is not None and old.version >= new.version:
-        return order
+    old = next((each for each in known if each.refund_id == new.refund_id), new)
+    newest = replace(max(new, old, key=lambda each: each.version), used_minor=old.used_minor)
+    newest = replace(newest, since=min(first_told(old), new.version))
     others = (each for each in known if each is not old)
-    return order.with_progress(given_back=tuple(sorted((*others, new), key=lambda each: each.version)))
+    order = order.with_progress(given_back=tuple(sorted((*others, newest), key=first_told)))
+    return owe_again(order, newest, fact.version) if newest.state is RefundState.FAILED else order
 
 
 def _dispute(order: Order, fact: facts.DisputeOpened | facts.DisputeClosed) -> tuple[Order, tuple[Incident, ...]]:

@@ -18,15 +18,20 @@ def money(order: Order, amount_minor: int) -> Money:
 
 
 def asked_back(order: Order) -> int:
-    """Refunds that orders asked for and that are not in `refunded` yet; a failed one stays due."""
-    return sum(due_back(order).values())
+    """What is still to go back for refunds that orders asked for; a failed one stays due.
+
+    What is under way at the provider in place of a failed one is still to go back, too.
+    """
+    under_way = (each for each in order.progress.given_back if each.state is RefundState.PENDING)
+    return sum(due_back(order).values()) + sum(each.used_minor for each in under_way)
 
 
-def due_back(order: Order) -> dict[str, int]:
+def due_back(order: Order, *, under_way: bool = False) -> dict[str, int]:
     """What is still to come of each refund that did not succeed, by its id; those in the order's currency.
 
-    A failed one is due less what was given back at the provider since it failed, for a person did it there, and at
-    most what is left: it may have failed because somebody there was faster.
+    A failed one is due less what was given back at the provider since it first failed, for a person did it there, and
+    at most what is left: it may have failed because somebody there was faster. With `under_way`, what is still under
+    way there counts as given back.
     """
     waiting = [
         each
@@ -34,18 +39,48 @@ def due_back(order: Order) -> dict[str, int]:
         if each.state is not RefundState.SUCCEEDED and each.currency == order.currency
     ]
     due = {each.refund_id: each.amount_minor for each in waiting}
-    failed = [each for each in waiting if each.state is RefundState.FAILED]
-    for given in order.progress.given_back:
-        if given.state is RefundState.SUCCEEDED and given.currency == order.currency:
-            _reduce(due, [each for each in failed if each.version < given.version], given.amount_minor)
+    for (_, refund_id), part in _paid_elsewhere(order, under_way=under_way).items():
+        due[refund_id] -= part
     left = order.payment.captured_minor - order.payment.refunded_minor - disputed(order)
-    _reduce(due, failed, sum(due.values()) - max(0, left))
+    if under_way:
+        left -= sum(each.amount_minor for each in _made_elsewhere(order) if each.state is RefundState.PENDING)
+    over = sum(due.values()) - max(0, left)
+    for each in waiting:
+        if each.state is RefundState.FAILED:
+            part = max(0, min(over, due[each.refund_id]))
+            due[each.refund_id] -= part
+            over -= part
     return due
 
 
 def owed(order: Order, refund: Refund) -> Money:
-    """What is still due of one refund, in its currency."""
-    return Money(due_back(order).get(refund.refund_id, refund.amount_minor), refund.currency)
+    """What is to be asked for again of one refund, in its currency."""
+    due = due_back(order, under_way=True)
+    return Money(due.get(refund.refund_id, refund.amount_minor), refund.currency)
+
+
+def owe_again(order: Order, given: Refund, version: int) -> Order:
+    """A refund made at the provider came to nothing: what it was used for is due, as a refund of ours that failed."""
+    if not given.used_minor:
+        return order
+    refund = Refund(
+        _next_id(order),
+        given.used_minor,
+        given.currency,
+        state=RefundState.FAILED,
+        version=version,
+        asked_minor=given.used_minor,
+        since=version,
+    )
+    given_back = tuple(
+        replace(each, used_minor=0) if each.refund_id == given.refund_id else each for each in order.progress.given_back
+    )
+    return order.with_progress(refunds=(*order.progress.refunds, refund), given_back=given_back)
+
+
+def first_told(refund: Refund) -> int:
+    """Its `since`; of one that was stored without it, its newest version."""
+    return refund.since or refund.version
 
 
 def disputed(order: Order) -> int:
@@ -124,23 +159,53 @@ def ask_again(order: Order, refund_id: str) -> tuple[Order, RefundRequested | No
         asked_minor=amount.amount_minor,
         state=RefundState.ASKED,
         version=refund.version + 1,
+        since=first_told(refund),
     )
     refunds = tuple(asked if each is refund else each for each in order.progress.refunds)
+    # What was paid of it elsewhere is spent: it must not stand for another failed refund as well.
+    parts = _paid_elsewhere(order, under_way=True)
+    given_back = tuple(
+        replace(each, used_minor=each.used_minor + parts.get((each.refund_id, refund_id), 0))
+        for each in order.progress.given_back
+    )
     request = RefundRequested(refund_id, amount, refund.object_id, "asked for again")
-    return order.with_progress(refunds=refunds), request
+    return order.with_progress(refunds=refunds, given_back=given_back), request
 
 
-def _reduce(due: dict[str, int], refunds: list[Refund], amount: int) -> None:
-    for refund in refunds:
-        part = max(0, min(amount, due[refund.refund_id]))
-        due[refund.refund_id] -= part
-        amount -= part
+def _made_elsewhere(order: Order) -> list[Refund]:
+    return [each for each in order.progress.given_back if each.currency == order.currency]
+
+
+def _paid_elsewhere(order: Order, *, under_way: bool) -> dict[tuple[str, str], int]:
+    """How much of each refund made at the provider stands for each failed one, by both ids.
+
+    One stands for those that had failed before it was first told of, the oldest first, with what no retry has used.
+    """
+    counted = (RefundState.SUCCEEDED, RefundState.PENDING) if under_way else (RefundState.SUCCEEDED,)
+    failed = [
+        each for each in order.progress.refunds if each.state is RefundState.FAILED and each.currency == order.currency
+    ]
+    unpaid = {each.refund_id: each.amount_minor for each in failed}
+    parts: dict[tuple[str, str], int] = {}
+    for given in _made_elsewhere(order):
+        rest = given.amount_minor - given.used_minor
+        for each in failed:
+            if given.state in counted and first_told(each) < first_told(given):
+                part = max(0, min(rest, unpaid[each.refund_id]))
+                parts[given.refund_id, each.refund_id] = part
+                unpaid[each.refund_id] -= part
+                rest -= part
+    return parts
 
 
 def _ask(order: Order, amount: Money, object_id: str, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:
     if amount.amount_minor <= 0:
         return order, ()
-    refund_id = f"{order.order_id}:refund:{len(order.progress.refunds) + 1}"
+    refund_id = _next_id(order)
     refund = Refund(refund_id, amount.amount_minor, amount.currency, object_id, asked_minor=amount.amount_minor)
     asked = order.with_progress(refunds=(*order.progress.refunds, refund))
     return asked, (RefundRequested(refund_id, amount, object_id, reason),)
+
+
+def _next_id(order: Order) -> str:
+    return f"{order.order_id}:refund:{len(order.progress.refunds) + 1}"

@@ -106,7 +106,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund that orders asked for; the amount follows what payments says it really is."""
+    """A refund that orders asked for, or one made at the provider; the amount is what payments says it really is."""
 
     refund_id: str
     amount_minor: int
@@ -115,6 +115,8 @@ class Refund:
     state: RefundState = RefundState.ASKED
     version: int = 0
     asked_minor: int = 0  # what it was when it was asked for
+    since: int = 0  # version of its first failure since it last succeeded; made at the provider: of its first fact
+    used_minor: int = 0  # made at the provider: what tries of ours that failed were asked for less
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Progress:
     asked: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
     refunds: tuple[Refund, ...] = ()
-    given_back: tuple[Refund, ...] = ()  # made at the provider: by its ids, in the order of their newest facts
+    given_back: tuple[Refund, ...] = ()  # made at the provider, by its ids; the oldest first
     excesses: tuple[Excess, ...] = ()
     disputes: tuple[Dispute, ...] = ()
     parcels: tuple[Parcel, ...] = ()
