@@ -37,6 +37,7 @@ class FulfillmentJobs:
         self._runner = runner
         self._reader = reader
         self._limit = settings.work_batch_max
+        self._looks = usecases.Looks()
 
     def all(self) -> list[Job]:
         """The jobs for the runner."""
@@ -61,7 +62,7 @@ class FulfillmentJobs:
 
     async def apply_webhooks(self) -> int:
         """What stored webhooks hint at."""
-        return await usecases.apply_hints(self._database, self._context, self._limit)
+        return await usecases.apply_hints(self._database, self._context, self._looks, self._limit)
 
     async def try_again(self) -> int:
         """Failed calls whose next try is due."""
@@ -73,7 +74,7 @@ class FulfillmentJobs:
 
     async def watch(self) -> int:
         """Objects that no webhook told of for long."""
-        return await usecases.watch(self._database, self._context, min(self._limit, WATCH_BATCH))
+        return await usecases.watch(self._database, self._context, self._looks, min(self._limit, WATCH_BATCH))
 
     async def _watch_some(self) -> int:
         """However many are left, it is not run again at once: the provider's calls are for fresh orders first."""

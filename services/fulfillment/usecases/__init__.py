@@ -7,13 +7,14 @@ from services.fulfillment.usecases.calls import provider_calls
 from services.fulfillment.usecases.decisions import CONSUMER, QUEUED, Context, Step, apply
 from services.fulfillment.usecases.errors import NotFulfilled, TooLate
 from services.fulfillment.usecases.preparing import OrderReader, prepare
-from services.fulfillment.usecases.watching import HINTED, apply_hints, take_in, watch
+from services.fulfillment.usecases.watching import HINTED, Looks, apply_hints, take_in, watch
 
 __all__ = [
     "CONSUMER",
     "HINTED",
     "QUEUED",
     "Context",
+    "Looks",
     "NotFulfilled",
     "OrderReader",
     "Step",

@@ -34,6 +34,28 @@ _AT_ONCE: Final = 20  # an object that the provider is slow to show does not hol
 _ONCE: Final = Retry(within=timedelta(0))  # a job that meets broken plumbing runs again anyway
 
 
+@dataclass(slots=True)
+class Looks:
+    """What the provider allows looks, kept from run to run: fresh orders need its calls more (F-18).
+
+    Once it refused one for its limit, none is begun until the time that it said, and then one object goes first.
+    """
+
+    refused: str = ""
+    until: datetime | None = None
+
+    def wait(self, now: datetime) -> timedelta | None:
+        """How long no look may be begun."""
+        return self.until - now if self.until and self.until > now else None
+
+    def answered(self, now: datetime, refused: str = "", wait: timedelta | None = None) -> None:
+        """The provider answered a look; `wait` if its calls are used up."""
+        if wait:
+            self.refused, self.until = refused, now + wait
+        elif not self.wait(now):
+            self.until = None
+
+
 async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool]:
     """Keep webhooks, one answer each: whether its content is new; of equal ones in the batch the first is."""
     firsts = {(webhook.source, webhook.content_hash): webhook for webhook in reversed(stored)}
@@ -46,14 +68,19 @@ async def take_in(tx: Transaction, stored: Sequence[StoredWebhook]) -> list[bool
     return answers
 
 
-async def apply_hints(database: Database, context: Context, limit: int) -> int:
-    """Fetch what stored webhooks name, each object once, and apply it; returns how many webhooks were looked at."""
+async def apply_hints(database: Database, context: Context, looks: Looks, limit: int) -> int:
+    """Fetch what stored webhooks name, each object once, and apply it; returns how many webhooks were looked at.
+
+    0 also where the rest has to wait for the provider.
+    """
     now, pauses = context.clock.now(), context.rules.pauses
-    waiting = await webhooks.unprocessed(database, now, limit)
+    if looks.wait(now):
+        return 0
+    waiting = await webhooks.unprocessed(database, now, 1 if looks.until else limit)
     by_object: dict[tuple[str, str], list[Hint]] = {}
     for hint in waiting:
         by_object.setdefault((hint.source, hint.external_id), []).append(hint)
-    objects, places = _Objects(database, context), asyncio.Semaphore(_AT_ONCE)
+    objects, places = _Objects(database, context, looks), asyncio.Semaphore(_AT_ONCE)
     late: list[tuple[Hint, datetime]] = []
 
     async def one(external_id: str, hints: list[Hint]) -> None:
@@ -71,19 +98,21 @@ async def apply_hints(database: Database, context: Context, limit: int) -> int:
     await asyncio.gather(*(one(external_id, hints) for (_, external_id), hints in by_object.items()))
     if late:
         await database.run(lambda tx: webhooks.put_off(tx, late))
-    return len(waiting)
+    return 0 if looks.wait(now) else len(waiting)
 
 
-async def watch(database: Database, context: Context, limit: int) -> int:
+async def watch(database: Database, context: Context, looks: Looks, limit: int) -> int:
     """Fetch objects that were not seen for long, because a webhook may be lost; returns how many.
 
     The longer nothing new was seen, the longer until the next look, and some day a person is told instead.
     """
     now = context.clock.now()
-    since = await fulfillments.to_watch(database, now, limit)
+    if looks.wait(now):
+        return 0
+    since = await fulfillments.to_watch(database, now, 1 if looks.until else limit)
     if not since:
         return 0
-    objects, places = _Objects(database, context), asyncio.Semaphore(_AT_ONCE)
+    objects, places = _Objects(database, context, looks), asyncio.Semaphore(_AT_ONCE)
     roots = await fulfillments.read(database, since)
     names = {order_id: context.provider.external_id(order_id, root.number) for order_id, root in roots.items()}
 
@@ -131,18 +160,18 @@ class _Look:
 class _Objects:
     """Fetches objects one by one and takes them in together: each step of those that are ready is one transaction."""
 
-    def __init__(self, database: Database, context: Context) -> None:
+    def __init__(self, database: Database, context: Context, looks: Looks) -> None:
         self._database = database
         self._context = context
+        self._looks = looks
         self._reads = Batcher(self._read, name="hinted_reads", retry=_ONCE)
         self._sights = Batcher(self._apply, name="hinted_objects", retry=_ONCE)
         self._marks = Batcher(self._mark, name="hints", retry=_ONCE)
-        self._refused: _Look | None = None  # from then on nothing is asked: fresh orders need the provider's calls
 
     async def take_in(self, order_id: str, external_id: str) -> _Look:
         """What became of it. One that cannot be taken in is shown to a person and holds up no other (R-5.6)."""
-        if self._refused:
-            return self._refused
+        if wait := self._looks.wait(self._context.clock.now()):
+            return _Look(error=self._looks.refused, wait=wait)
         try:
             return await self._refresh(order_id, external_id)
         except Exception as error:
@@ -177,8 +206,9 @@ class _Objects:
                 log.warning("provider_not_asked", order_id=order_id, error=repr(error))
                 wait = error.after if isinstance(error, Retryable) else None
                 look = _Look(error=ascii(str(error))[:500], wait=wait)
-                self._refused = look if wait else self._refused
+                self._looks.answered(self._context.clock.now(), look.error, wait)
                 return look
+            self._looks.answered(self._context.clock.now())
             if answer is None:
                 return _Look("unknown")
             sight = self._context.provider.read_object(answer, self._context.clock.now())

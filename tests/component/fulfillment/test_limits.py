@@ -202,6 +202,31 @@ async def test_hints_over_the_limit_wait_as_long_as_the_provider_said_and_lose_n
     assert await warehouse.incidents() == []
 
 
+@pytest.mark.requirement("S-22", "R-4.7")
+async def test_after_a_refused_look_nothing_is_looked_at_until_the_provider_said_and_then_one_object_first(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.jobs._limit = 3
+    order_ids = [new_id() for _ in range(9)]
+    for order_id in order_ids:
+        await warehouse.request(order_id)
+    await warehouse.work()
+    for order_id in order_ids:
+        await warehouse.hint(order_id)
+    asked = break_objects(warehouse, monkeypatch, order_ids, Retryable("429", after=timedelta(seconds=40)))
+    await warehouse.work()
+    assert len(asked) <= 3
+    for _ in range(2):
+        asked.clear()
+        await warehouse.pass_time(seconds=39)
+        assert asked == []
+        await warehouse.pass_time(seconds=2)
+        assert len(asked) == 1
+    monkeypatch.undo()
+    await warehouse.pass_time(seconds=41)
+    assert await warehouse.database.fetchval("SELECT count(*) FROM webhooks WHERE outcome = 'applied'") == 9
+
+
 async def hold(warehouse: Warehouse, order_id: str) -> list[str]:
     """Orders asks to hold it."""
     request = orders_pb2.FulfillmentHoldRequested(context=of(order_id), request_id="hold-1", reason="dispute")
