@@ -8,7 +8,6 @@ from services.chassis.operations.journal import (
     get_operation,
     list_operations,
     plan,
-    withdraw,
 )
 from services.chassis.operations.model import (
     ABSENT,
@@ -22,7 +21,7 @@ from services.chassis.operations.model import (
     operation_id,
 )
 from services.chassis.operations.runner import OperationRunner
-from services.chassis.operations.settling import DELAYED, RESEND_FOR, UNRESOLVED, UNSETTLED, BackOff
+from services.chassis.operations.settling import DELAYED, RESEND_FOR, UNRESOLVED, UNSETTLED, BackOff, withdraw
 
 __all__ = [
     "ABSENT",

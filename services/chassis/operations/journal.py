@@ -42,10 +42,16 @@ SELECT pg_notify($10, $11) WHERE $12
 """
 
 # Only what was surely never executed and is not being sent: planned, or refused with a time to come again (429).
-_WITHDRAW: Final = """
+_WITHDRAW: Final = f"""
 UPDATE operations SET state = 'FAILED', error_code = $2, settled_at = $3
  WHERE id = ANY($1::uuid[]) AND settled_at IS NULL AND NOT in_doubt
-RETURNING id::text
+RETURNING {_COLUMNS}
+"""
+
+_ASKED_AGAIN: Final = """
+SELECT o.kind, o.subject FROM operations o
+  JOIN unnest($1::text[], $2::text[]) AS ended (kind, subject) USING (kind, subject)
+ WHERE o.settled_at IS NULL
 """
 
 _GET: Final = f"SELECT {_COLUMNS} FROM operations WHERE id = $1"
@@ -138,10 +144,15 @@ async def plan(tx: Transaction, operations: Sequence[PlannedOperation], *, wakes
     )
 
 
-async def withdraw(tx: Transaction, operation_ids: Sequence[str], *, now: datetime) -> set[str]:
-    """Take back those that were surely never executed; returns their ids. The others must be waited for."""
-    rows = await tx.fetch(_WITHDRAW, sorted(operation_ids), WITHDRAWN, now)
-    return {row["id"] for row in rows}
+async def withdraw(tx: Transaction, operation_ids: Sequence[str], now: datetime) -> list[Operation]:
+    """Take back those that were surely never executed, and return them."""
+    return [_operation(row) for row in await tx.fetch(_WITHDRAW, sorted(operation_ids), WITHDRAWN, now)]
+
+
+async def asked_again(tx: Transaction, ended: Sequence[Operation]) -> set[tuple[str, str]]:
+    """Kind and subject of those for which another operation is open."""
+    kinds, subjects = [operation.kind for operation in ended], [operation.subject for operation in ended]
+    return {(row["kind"], row["subject"]) for row in await tx.fetch(_ASKED_AGAIN, kinds, subjects)}
 
 
 async def get_operation(db: Database | Transaction, operation_id: str) -> Operation | None:

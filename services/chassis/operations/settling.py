@@ -8,7 +8,7 @@ transaction only.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -46,6 +46,13 @@ class BackOff:
         """The pause after the `tries`th try."""
         pause: timedelta = self.first * 2 ** min(max(tries - 1, 0), 30)
         return min(self.longest, pause)
+
+
+async def withdraw(tx: Transaction, operation_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Take back those that were surely never executed; returns their ids. The others must be waited for."""
+    withdrawn = await journal.withdraw(tx, operation_ids, now)
+    await _end_delays(tx, withdrawn, now)
+    return {operation.id for operation in withdrawn}
 
 
 class Settler:
@@ -177,10 +184,7 @@ class Settler:
             by_call.setdefault(self._calls[operation.kind], []).append(operation)
         for call, operations in by_call.items():
             await call.settle(tx, operations)
-        # What is absent is planned anew, and may be refused like this one. What went well at once was never delayed.
-        over = [_delay(each) for each in settled if not each.absent and (each.tries > 1 or each.number > 1)]
-        if over:
-            await match(tx, DELAYED, over, now=self._clock.now())
+        await _end_delays(tx, settled, self._clock.now())
         return settled
 
     def _incident(self, operation: Operation, kind: str, error: str) -> Incident:
@@ -196,6 +200,16 @@ class Settler:
                 "error": error[:500],
             },
         )
+
+
+async def _end_delays(tx: Transaction, ended: Sequence[Operation], now: datetime) -> None:
+    """They are delayed no longer, but for what is absent and was planned anew: that may be refused like this one."""
+    late = [each for each in ended if each.tries > 1 or each.number > 1]  # what went well at once was never delayed
+    absent = [each for each in late if each.absent]
+    again = await journal.asked_again(tx, absent) if absent else set()
+    over = [_delay(each) for each in late if not each.absent or (each.kind, each.subject) not in again]
+    if over:
+        await match(tx, DELAYED, over, now=now)
 
 
 def _delay(operation: Operation) -> str:

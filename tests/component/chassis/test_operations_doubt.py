@@ -18,6 +18,7 @@ from services.chassis.operations import (
     Retryable,
     Unknown,
     list_operations,
+    withdraw,
 )
 from services.chassis.testing import open_database, wait_until
 from tests.component.chassis.messaging import NOW
@@ -163,6 +164,25 @@ async def test_what_is_refused_for_an_hour_is_told_to_a_person_until_it_ends(db:
     assert [open_one.id for open_one in await list_open(db)] == [incident.id]
     clock.advance(timedelta(minutes=10))
     assert await runs.run_once() == 1
+    assert await list_open(db) == []
+
+
+@pytest.mark.parametrize("ends", ["taken back", "not wanted any more"])
+async def test_what_was_delayed_and_is_asked_for_no_more_is_no_incident(
+    db: Database, clock: ManualClock, ends: str
+) -> None:
+    runs = runner(db, clock, Provider(*[Retryable("429")] * 2))
+    await runs.run_now(await planned(db))
+    clock.advance(timedelta(hours=2))
+    assert await runs.run_once() == 1
+    assert [incident.kind for incident in await list_open(db)] == [DELAYED]
+    if ends == "taken back":
+        async with db.transaction() as tx:
+            assert await withdraw(tx, [CREATE.id], now=clock.now()) == {CREATE.id}
+    else:
+        clock.advance(timedelta(hours=21))
+        assert await runs.run_once() == 1
+        assert (await read(db, CREATE.id)).absent
     assert await list_open(db) == []
 
 
