@@ -63,19 +63,11 @@ def owe_again(order: Order, given: Refund, version: int) -> Order:
     """A refund made at the provider came to nothing: what it was used for is due, as a refund of ours that failed."""
     if not given.used_minor:
         return order
-    refund = Refund(
-        _next_id(order),
-        given.used_minor,
-        given.currency,
-        state=RefundState.FAILED,
-        version=version,
-        asked_minor=given.used_minor,
-        since=version,
-    )
     given_back = tuple(
         replace(each, used_minor=0) if each.refund_id == given.refund_id else each for each in order.progress.given_back
     )
-    return order.with_progress(refunds=(*order.progress.refunds, refund), given_back=given_back)
+    failed = replace(given, object_id="", version=version, since=version)
+    return _still_due(order.with_progress(given_back=given_back), failed, given.used_minor)
 
 
 def first_told(refund: Refund) -> int:
@@ -169,7 +161,20 @@ def ask_again(order: Order, refund_id: str) -> tuple[Order, RefundRequested | No
         for each in order.progress.given_back
     )
     request = RefundRequested(refund_id, amount, refund.object_id, "asked for again")
-    return order.with_progress(refunds=refunds, given_back=given_back), request
+    order = order.with_progress(refunds=refunds, given_back=given_back)
+    # What is not left now may come back: a dispute is won, a refund under way at the provider fails.
+    rest = (
+        refund.amount_minor - amount.amount_minor - sum(part for (_, ours), part in parts.items() if ours == refund_id)
+    )
+    return _still_due(order, refund, rest), request
+
+
+def _still_due(order: Order, failed: Refund, amount_minor: int) -> Order:
+    """A part of a failed refund that goes its own way, as one more that failed."""
+    if amount_minor <= 0:
+        return order
+    part = replace(failed, refund_id=_next_id(order), amount_minor=amount_minor, asked_minor=amount_minor, used_minor=0)
+    return order.with_progress(refunds=(*order.progress.refunds, replace(part, since=first_told(failed))))
 
 
 def _made_elsewhere(order: Order) -> list[Refund]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.orders import domain
@@ -113,7 +113,8 @@ def one_step(desk: Desk, step: str, which: int, amount: int) -> None:
 
 
 @pytest.mark.requirement("S-18", "R-1.12")
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=3), st.lists(steps, max_size=25))
+@settings(max_examples=300)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=3), st.lists(steps, min_size=10, max_size=30))
 def test_what_went_back_in_the_end_is_what_was_owed(amounts: list[int], taken: list[tuple[str, int, int]]) -> None:
     desk = Desk(*amounts)
     for step in taken:
@@ -181,6 +182,19 @@ def test_a_refund_begun_before_ours_failed_stands_for_nothing_however_it_ends() 
     desk.told(1, RefundState.FAILED)
     desk.made("re_goodwill", 100)
     assert (desk.due(1), kept(desk.order)) == (100, TOTAL - 200)
+
+
+@pytest.mark.requirement("S-18", "R-1.12")
+def test_what_is_not_left_when_an_operator_tries_again_is_due_once_it_is_left() -> None:
+    desk = Desk(100)
+    desk.made("re_goodwill", TOTAL - 70, RefundState.PENDING)
+    desk.told(1, RefundState.FAILED)
+    assert desk.retry(1) == 70
+    desk.told(1, RefundState.SUCCEEDED)
+    assert (desk.listed(), kept(desk.order)) == (0, TOTAL - 100)
+    desk.made("re_goodwill", TOTAL - 70, RefundState.FAILED)
+    assert (desk.due(2), kept(desk.order)) == (30, TOTAL - 100)
+    assert desk.retry(2) == 30
 
 
 @pytest.mark.requirement("S-18")
