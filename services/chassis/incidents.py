@@ -50,6 +50,8 @@ UPDATE incidents SET state = 'RESOLVED', closed_at = clock_timestamp(), resoluti
  WHERE kind = $1 AND subject = $2 AND state = 'OPEN'
 """
 
+_SUBJECTS: Final = "SELECT DISTINCT subject FROM incidents WHERE order_id = $1 AND kind = $2"
+
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM incidents
  WHERE state = 'OPEN' AND ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR order_id = $2)
@@ -123,6 +125,11 @@ async def resolve(tx: Transaction, incident_id: str, resolution: str, actor: str
 async def resolve_about(tx: Transaction, kind: str, subject: str, resolution: str, actor: str) -> None:
     """Close the open incident of `kind` about `subject`, if there is one."""
     await tx.execute(_RESOLVE_ABOUT, kind, subject, resolution, actor)
+
+
+async def subjects_told(tx: Transaction, kind: str, order_id: str) -> set[str]:
+    """What incidents of `kind` were ever opened about of an order, whatever became of them."""
+    return {row["subject"] for row in await tx.fetch(_SUBJECTS, order_id, kind)}
 
 
 async def list_open(

@@ -215,9 +215,22 @@ class _Objects:
             decision = await self._sights.submit(Step(order_id, replace(sight, sights=known.sights)))
             if decision is None or decision.outcome is not domain.Outcome.STALE:
                 if words := self._context.provider.unknown_words(answer):
-                    await self.tell(UNKNOWN_WORD, order_id, external_id, words=", ".join(words))
+                    await self._tell_words(order_id, external_id, words)
                 return _Look("applied")
         return _Look("stale")
+
+    async def _tell_words(self, order_id: str, external_id: str, words: Sequence[str]) -> None:
+        """Each word of an object once: whoever decided about it must not hear of it at every look."""
+        now = self._context.clock.now()
+        seen = [
+            incidents.Incident(UNKNOWN_WORD, f"{external_id} {word}", now, order_id, {"word": word}) for word in words
+        ]
+
+        async def body(tx: Transaction) -> None:
+            told = await incidents.subjects_told(tx, UNKNOWN_WORD, order_id)
+            await incidents.open_incidents(tx, [each for each in seen if each.subject not in told])
+
+        await self._database.run(body)
 
     async def _read(self, order_ids: Sequence[str]) -> list[domain.Fulfillment | None]:
         roots = await fulfillments.read(self._database, order_ids)

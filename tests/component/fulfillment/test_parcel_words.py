@@ -5,6 +5,7 @@ Why: the customer is told, stock is booked and a cancellation stops for a parcel
 
 import pytest
 
+from services.chassis import incidents
 from services.chassis.ids import new_id
 from services.fulfillment.domain import ShipmentState
 from services.fulfillment.providers import printful_words
@@ -78,10 +79,26 @@ async def test_a_word_that_nobody_knows_moves_nothing_and_a_person_is_told_once(
         assert await look(warehouse, order_id) == []
     assert await warehouse.state(order_id) == "SUBMITTED"
     assert await warehouse.incidents() == ["provider_word_unknown"]
-    details = await warehouse.database.fetchval("SELECT details ->> 'words' FROM incidents")
-    assert details == r"shipment_status: 'teleported\x00'"
+    word = await warehouse.database.fetchval("SELECT details ->> 'word' FROM incidents")
+    assert word == r"shipment_status: 'teleported\x00'"
     await warehouse.provider.printful.mark(external_id, "shipped", "pondering")
     assert await look(warehouse, order_id) == ["ShipmentSent"]  # that it left is known, only its whereabouts are not
+    assert await warehouse.incidents() == ["provider_word_unknown"] * 2
+
+
+@pytest.mark.requirement("R-4.6", "R-5.6")
+async def test_a_word_that_a_person_has_decided_about_is_not_told_at_the_next_look(warehouse: Warehouse) -> None:
+    order_id, external_id = await submitted(warehouse)
+    await warehouse.provider.printful.ship(external_id)
+    await warehouse.provider.printful.mark(external_id, "shipped", "pondering")
+    assert await look(warehouse, order_id) == ["ShipmentSent"]
+    async with warehouse.database.transaction() as tx:
+        (incident,) = await incidents.list_open(tx)
+        await incidents.resolve(tx, incident.id, "asked the provider", "ada")
+    await look(warehouse, order_id)
+    assert await warehouse.incidents() == []
+    await warehouse.provider.printful.mark(external_id, "shipped", "wondering")
+    await look(warehouse, order_id)
     assert await warehouse.incidents() == ["provider_word_unknown"]
 
 
