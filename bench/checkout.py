@@ -22,7 +22,7 @@ from bench import inbox, order_create, outbox_drain, webhook
 from bench.goals import CORES, GOALS
 from bench.harness import Plan, Result, Sample, Spread
 from bench.load import cpu_s
-from bench.world import SETTINGS, World, at, free_port
+from bench.world import SETTINGS, World, ask, at, free_port
 from ops.demo import catalogue
 from ops.demo.customers import play
 from ops.demo.doors import Doors, opened
@@ -166,11 +166,7 @@ async def _units(stack: Stack) -> dict[str, float]:
 
 
 async def _ask(stack: Stack, service: str, statement: str) -> Any:
-    connection = await asyncpg.connect(stack.postgres.dsn(database_of(service)))
-    try:
-        return await connection.fetchval(statement) or 0
-    finally:
-        await connection.close()
+    return await ask(stack.postgres.dsn(database_of(service)), statement) or 0
 
 
 def _cpu(stack: Stack) -> dict[str, float]:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -16,7 +16,7 @@ from bench.goals import GOALS
 from bench.harness import OURS, PEER, Plan, Result, Sample, Spread
 from bench.load import closed_loop
 from bench.order_batch import AT_ONCE, in_process
-from bench.world import World
+from bench.world import World, ask
 from ops.local.databases import database_of
 from services.orders.messages import place_order_of
 from services.orders.usecases.placing import Placing
@@ -113,7 +113,7 @@ async def measure(world: World, plan: Plan) -> Result:
 async def _settled(world: World) -> None:
     """Until autovacuum has done with what came in minutes: both shops share the server, and would both pay for it."""
     async with asyncio.timeout(SETTLE_S):
-        while await _ask(world.superuser("orders"), VACUUMING):
+        while await ask(world.superuser("orders"), VACUUMING):
             await asyncio.sleep(1)
     await world.sql("orders", "CHECKPOINT")
 
@@ -126,20 +126,12 @@ def _shop(world: World, twin: str) -> AbstractAsyncContextManager[Placing]:
 async def _round(world: World, placing: Placing, twin: str, seconds: float) -> Sample:
     """Orders in batches of AT_ONCE; the relay's part, taking the events away, comes after the clock has stopped."""
     orders = f"{world.superuser('orders')}{twin}"
-    before = await _ask(orders, "SELECT count(*) FROM orders")
+    before = await ask(orders, "SELECT count(*) FROM orders")
     sample = await closed_loop(partial(_place, placing, 1), in_flight=1, seconds=seconds, units=AT_ONCE)
-    harness.require("orders", await _ask(orders, "SELECT count(*) FROM orders") - before, sample.done)
+    harness.require("orders", await ask(orders, "SELECT count(*) FROM orders") - before, sample.done)
     for service in SERVICES:
-        await _ask(f"{world.superuser(service)}{twin}", "DELETE FROM outbox")
+        await ask(f"{world.superuser(service)}{twin}", "DELETE FROM outbox")
     return sample
-
-
-async def _ask(dsn: str, statement: str) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement)
-    finally:
-        await connection.close()
 
 
 async def _place(placing: Placing, batches: int) -> None:

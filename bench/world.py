@@ -146,6 +146,15 @@ async def seed(inventory_dsn: str) -> None:
         await connection.close()
 
 
+async def ask(dsn: str, statement: str) -> Any:
+    """The first value of one statement, on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
 def free_port() -> int:
     """A port that nobody uses now."""
     return free_ports(1)[0]

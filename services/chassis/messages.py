@@ -6,7 +6,7 @@ Why: every service tells moments and lines of orders, and each of them should te
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Protocol, overload
+from typing import Any, Final, Protocol, overload
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from onefold.common.v1 import common_pb2
@@ -47,6 +47,11 @@ def moment_of(timestamp: Timestamp, field: str = "") -> datetime:
     except OverflowError as error:
         raise InvalidField(field, "the time is out of range") from error
     raise InvalidField(field, "the time is out of range")
+
+
+def context_of(order_id: str, version: int, now: datetime, caused_by: str) -> Any:
+    """The fields of EventContext: written in place, they cost less than a message that is copied."""
+    return {"order_id": order_id, "version": version, "occurred_at": timestamp(now), "caused_by": caused_by}
 
 
 def line_quantities(units: Iterable[LineUnits]) -> list[common_pb2.LineQuantity]:

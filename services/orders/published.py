@@ -13,7 +13,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from onefold.orders.v1 import orders_events_pb2
 
-from services.chassis.messages import line_quantities, timestamp
+from services.chassis.messages import context_of, line_quantities, timestamp
 from services.orders.domain import CancellationReason, Money
 from services.orders.domain.events import OrderEvent
 
@@ -21,9 +21,9 @@ from services.orders.domain.events import OrderEvent
 def message_of(event: OrderEvent, order_id: str, version: int, now: datetime, caused_by: str) -> Message:
     """The message that says `event`, with its context: order, version, time and cause."""
     kind: Any = type(event)
-    context = {"order_id": order_id, "version": version, "occurred_at": timestamp(now), "caused_by": caused_by}
     told: Message = getattr(orders_events_pb2, kind.__name__)(
-        context=context, **{name: _field(getattr(event, name)) for name in _names(kind)}
+        context=context_of(order_id, version, now, caused_by),
+        **{name: _field(getattr(event, name)) for name in _names(kind)},
     )
     return told
 

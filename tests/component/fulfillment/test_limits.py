@@ -24,6 +24,17 @@ async def limit(warehouse: Warehouse, order_id: str, operation: str, times: int)
     )
 
 
+async def hinted(warehouse: Warehouse, orders: int) -> list[str]:
+    """Orders that were submitted, each of which the provider has just said something about."""
+    order_ids = [new_id() for _ in range(orders)]
+    for order_id in order_ids:
+        await warehouse.request(order_id)
+    await warehouse.work()
+    for order_id in order_ids:
+        await warehouse.hint(order_id)
+    return order_ids
+
+
 @pytest.mark.requirement("R-4.7", "S-15")
 async def test_calls_over_the_limit_cost_no_try_and_are_repeated_when_the_provider_said(warehouse: Warehouse) -> None:
     order_id = new_id()
@@ -185,12 +196,7 @@ async def test_hints_that_come_to_nothing_stand_before_no_other(
 async def test_hints_over_the_limit_wait_as_long_as_the_provider_said_and_lose_no_try(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order_ids = [new_id() for _ in range(30)]
-    for order_id in order_ids:
-        await warehouse.request(order_id)
-    await warehouse.work()
-    for order_id in order_ids:
-        await warehouse.hint(order_id)
+    order_ids = await hinted(warehouse, 30)
     asked = break_objects(warehouse, monkeypatch, order_ids, Retryable("429", after=timedelta(seconds=40)))
     for _ in range(20):
         await warehouse.pass_time(seconds=41)
@@ -207,12 +213,7 @@ async def test_after_a_refused_look_nothing_is_looked_at_until_the_provider_said
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.jobs._limit = 3
-    order_ids = [new_id() for _ in range(9)]
-    for order_id in order_ids:
-        await warehouse.request(order_id)
-    await warehouse.work()
-    for order_id in order_ids:
-        await warehouse.hint(order_id)
+    order_ids = await hinted(warehouse, 9)
     asked = break_objects(warehouse, monkeypatch, order_ids, Retryable("429", after=timedelta(seconds=40)))
     await warehouse.work()
     assert len(asked) <= 3
