@@ -15,7 +15,7 @@ OURS := services gateway consumers simulators ops bench
 PROTOS := $(shell find protos -name '*.proto')
 BREAKING := $(BIN)/buf breaking gen/image.binpb --against protos/baseline.binpb --config protos/buf.yaml
 TESTS := unit component conformance model flow
-PARALLEL := 2
+PARALLEL := 3
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
