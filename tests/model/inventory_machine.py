@@ -75,7 +75,7 @@ class InventoryMachine:
         if event != "stock arrives" or not value.queued:
             return Step(event, value, must=False)
         command = value.queued[0]
-        again = replace(command, request_id=f"{command.request_id}{AGAIN}")
+        again = command._replace(request_id=f"{command.request_id}{AGAIN}")
         return self._step(event, replace(value, queued=()), again, must=False)
 
     def _step(self, label: str, value: InventoryValue, command: domain.Command, *, must: bool = True) -> Step:
@@ -91,7 +91,7 @@ class InventoryMachine:
         if any(row.available < 0 for row in rows):
             breach = "inventory: stock below zero"
         sent = tuple(("orders", fact) for event in decision.events if (fact := _fact(event)) is not None)
-        after = replace(value, order=replace(decision.order, version=0), rows=rows)
+        after = replace(value, order=decision.order._replace(version=0), rows=rows)
         return Step(label, after, sent, breach, must)
 
 
@@ -105,7 +105,7 @@ def held(units: int = 2, on_hand: int = 2, may: tuple[str, ...] = ()) -> Invento
     rows = tuple(
         row._replace(version=0, is_low=False) for by_location in decision.stock.values() for row in by_location.values()
     )
-    return InventoryValue(replace(decision.order, version=0), rows, may)
+    return InventoryValue(decision.order._replace(version=0), rows, may)
 
 
 def _is_short(step: Step) -> bool:

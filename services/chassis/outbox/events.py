@@ -5,9 +5,8 @@ Why: positions are drawn under the lock of the event's root, so the order of pos
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -34,8 +33,7 @@ SELECT pg_notify($8, '')
 """
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingEvent:
+class OutgoingEvent(NamedTuple):
     """One event: `type` is the full protobuf name, `key` the Kafka key, `payload` the serialized message."""
 
     id: str
@@ -62,18 +60,9 @@ async def append(tx: Transaction, events: Sequence[OutgoingEvent]) -> None:
     """Insert `events` in their order, in one statement; call it after the root's lock was taken (S-3)."""
     if not events:
         return
-    await tx.execute(
-        _APPEND,
-        [event.id for event in events],
-        [event.type.rpartition(".")[0] for event in events],
-        [event.key for event in events],
-        [event.type for event in events],
-        [event.payload for event in events],
-        [event.occurred_at for event in events],
-        [event.traceparent for event in events],
-        CHANNEL,
-        *_throttle.due(),
-    )
+    ids, types, keys, payloads, moments, traceparents = zip(*events, strict=True)
+    packages = [each.rpartition(".")[0] for each in types]
+    await tx.execute(_APPEND, ids, packages, keys, types, payloads, moments, traceparents, CHANNEL, *_throttle.due())
 
 
 class Throttle:

@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """An amount in minor units of an ISO 4217 currency."""
 
     amount_minor: int
@@ -33,8 +32,7 @@ class Item:
     low_stock_threshold: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WantedLine:
+class WantedLine(NamedTuple):
     """One line that somebody wants; `seen` is the unit price the customer saw, None if it is not to be compared."""
 
     line: int
@@ -86,8 +84,7 @@ class CartProblem:
     maximum: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cart:
+class Cart(NamedTuple):
     """The lines whose SKU is known, at today's prices, and all problems that the catalogue knows of."""
 
     lines: tuple[PricedLine, ...]

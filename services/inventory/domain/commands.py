@@ -4,14 +4,13 @@ Why: a call, an event and a deadline become the same commands, so that there is 
 `caused_by` is the id of the event or call behind a command; it decides nothing.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from services.inventory.domain.catalogue import Cart
 
 
-@dataclass(frozen=True, slots=True)
-class LineQuantity:
+class LineQuantity(NamedTuple):
     """So many units, at least 1, of one order line."""
 
     line: int
@@ -22,8 +21,7 @@ class LineQuantity:
 Units = tuple[LineQuantity, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReserveStock:
+class ReserveStock(NamedTuple):
     """Hold what is in the cart for an order to come, until `lapses_at`; idempotent by reservation number."""
 
     order_id: str
@@ -33,8 +31,7 @@ class ReserveStock:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UndoReservation:
+class UndoReservation(NamedTuple):
     """Give back a reservation that no order came to own, and refuse one that is still under way (S-6)."""
 
     order_id: str
@@ -42,8 +39,7 @@ class UndoReservation:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LapseHold:
+class LapseHold(NamedTuple):
     """Give back a tentative hold whose time is over at `now`."""
 
     order_id: str
@@ -51,8 +47,7 @@ class LapseHold:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AttachHold:
+class AttachHold(NamedTuple):
     """The order was placed: its hold no longer lapses (S-7)."""
 
     order_id: str
@@ -61,8 +56,7 @@ class AttachHold:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitStock:
+class CommitStock(NamedTuple):
     """Turn the hold into committed stock; without a hold, reserve and commit in one (S-7)."""
 
     order_id: str
@@ -72,8 +66,7 @@ class CommitStock:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseStock:
+class ReleaseStock(NamedTuple):
     """Give back what has not shipped: `lines`, or all of it when there are none."""
 
     order_id: str
@@ -83,8 +76,7 @@ class ReleaseStock:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ShipStock:
+class ShipStock(NamedTuple):
     """A parcel left with these units."""
 
     order_id: str
@@ -94,8 +86,7 @@ class ShipStock:
     caused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnStock:
+class ReturnStock(NamedTuple):
     """These units came back and can be sold again."""
 
     order_id: str

@@ -3,7 +3,6 @@
 Why: an answer names the request that it answers (S-2), and every command has one named outcome (S-25).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,8 +13,7 @@ from services.inventory.domain.holds import Hold, OrderStock
 from services.inventory.domain.stock import Movement, Shortage, Stock, StockLow
 
 
-@dataclass(frozen=True, slots=True)
-class StockReserved:
+class StockReserved(NamedTuple):
     """Stock is held for an order; `lapses_at` is None once the order was placed."""
 
     order_id: str
@@ -25,8 +23,7 @@ class StockReserved:
     lapses_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class StockCommitted:
+class StockCommitted(NamedTuple):
     """An answer: the stock is the order's; `locations` are pairs of line and location."""
 
     order_id: str
@@ -37,8 +34,7 @@ class StockCommitted:
     locations: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StockUnavailable:
+class StockUnavailable(NamedTuple):
     """The stock is not to be had: an answer, or without a request id what became of a lapsed hold."""
 
     order_id: str
@@ -48,8 +44,7 @@ class StockUnavailable:
     shortages: tuple[Shortage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StockReleased:
+class StockReleased(NamedTuple):
     """Stock was given back: `reason` is requested, lapsed or undone; only the first answers a request."""
 
     order_id: str
@@ -61,8 +56,7 @@ class StockReleased:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StockShipped:
+class StockShipped(NamedTuple):
     """An answer: the units of a parcel left the stock."""
 
     order_id: str
@@ -72,8 +66,7 @@ class StockShipped:
     lines: Units
 
 
-@dataclass(frozen=True, slots=True)
-class StockReturned:
+class StockReturned(NamedTuple):
     """An answer: the units are in the stock again."""
 
     order_id: str
@@ -102,8 +95,7 @@ class RefusedReason(StrEnum):
     ORDER_PLACED = "ORDER_PLACED"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A reservation that was refused, with all problems of the cart where that is the reason."""
 
     reason: RefusedReason

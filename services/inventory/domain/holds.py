@@ -5,7 +5,6 @@ most one hold of an order is live, so nothing can be given back or shipped twice
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -67,8 +66,7 @@ class HoldLine(NamedTuple):
         return min(self.committed - self.shipped, self.open)
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """One reservation of an order; `lapses_at` only while it is tentative."""
 
     reservation: int
@@ -94,8 +92,7 @@ class Hold:
         return Hold(self.reservation, state, self.lines if lines is None else lines)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderStock:
+class OrderStock(NamedTuple):
     """The root: one per order. `holds` by number; `answered` are requests that were answered; rounds start at 1.
 
     `released_round` is the last round in which everything was given back: a commit of it, or of one before, is late.

@@ -5,7 +5,6 @@ be done, so that nobody waits for ever; what the books do not allow is not booke
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from services.inventory.domain.commands import CommitStock, LineQuantity, ReleaseStock, ReturnStock, ShipStock, Units
 from services.inventory.domain.facts import (
@@ -49,9 +48,9 @@ def release(order: OrderStock, stock: Stock, command: ReleaseStock) -> Decision:
     if live is not None:
         lines = give_back(shelf, live.lines, back, MovementKind.RELEASED)
         is_over = not any(line.open or line.shipped for line in lines)
-        holds = (live.to(HoldState.RELEASED, lines) if is_over else replace(live, lines=lines),)
+        holds = (live.to(HoldState.RELEASED, lines) if is_over else live._replace(lines=lines),)
     if back == open_before:
-        order = replace(order, released_round=max(order.released_round, command.round))
+        order = order._replace(released_round=max(order.released_round, command.round))
     after = order.next(*holds, request_id=command.request_id)
     units = _units(live.lines if live else (), back)
     reservation = live.reservation if live else 0
@@ -78,7 +77,7 @@ def ship(order: OrderStock, stock: Stock, command: ShipStock) -> Decision:
                 )
                 held = held._replace(shipped=held.shipped + units)
             lines.append(held)
-        holds = (replace(live, lines=tuple(lines)),)
+        holds = (live._replace(lines=tuple(lines)),)
     after = order.next(*holds, request_id=command.request_id)
     units_sent = _units(live.lines if live else (), sent)
     event = StockShipped(order.order_id, after.version, command.request_id, command.shipment_id, units_sent)
@@ -100,7 +99,7 @@ def return_(order: OrderStock, stock: Stock, command: ReturnStock) -> Decision:
                 held = held._replace(returned=held.returned + units)
             lines.append(held)
         if tuple(lines) != hold.lines:
-            holds.append(replace(hold, lines=tuple(lines)))
+            holds.append(hold._replace(lines=tuple(lines)))
     after = order.next(*holds, request_id=command.request_id)
     units_back = _units((line for hold in holds for line in hold.lines), back)
     event = StockReturned(order.order_id, after.version, command.request_id, command.return_id, units_back)

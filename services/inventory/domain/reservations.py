@@ -5,7 +5,6 @@ under way (S-6), and what no order came to own goes back by itself (S-7).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from services.inventory.domain.catalogue import Cart, CartProblem, PricedLine, ProblemKind, quantities
 from services.inventory.domain.commands import AttachHold, LapseHold, LineQuantity, ReserveStock, UndoReservation, Units
@@ -72,7 +71,7 @@ def attach(order: OrderStock, stock: Stock, command: AttachHold) -> Decision:
     """Make the hold the order's; if it was lost meanwhile, reserve again or say that it cannot be (S-7)."""
     if order.placed or order.released_round:
         return stale(order, stock, "placed before")
-    order, live = replace(order, placed=True), order.live
+    order, live = order._replace(placed=True), order.live
     if live is not None and live.state is HoldState.TENTATIVE and live.holds_exactly(command.lines):
         return Decision(order.next(live.to(HoldState.ATTACHED)), stock)
     if live is not None and live.state is not HoldState.TENTATIVE:

@@ -5,6 +5,7 @@ orders became is written by one statement.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,16 @@ import asyncpg
 
 from services.chassis.db import Database, Transaction
 from services.inventory.domain import Hold, HoldLine, HoldState, OrderStock, Price
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Roots, and rows of holds, their lines and answered requests, in the order in which they were made."""
+
+    roots: list[OrderStock]
+    holds: list[tuple[str, int, str, datetime | None]]
+    lines: list[tuple[Any, ...]]
+    requests: list[tuple[str, str]]
 
 
 async def lock_orders(
@@ -40,36 +51,39 @@ async def lock_orders(
     }
 
 
-async def save_orders(
-    tx: Transaction, before: Mapping[str, OrderStock], after: Mapping[str, OrderStock], now: datetime
-) -> None:
-    """Write what changed of locked orders."""
+def changes(before: Mapping[str, OrderStock], after: Mapping[str, OrderStock]) -> Changes:
+    """What `save_orders` has to write of locked orders."""
     changed = [order for order_id, order in after.items() if order is not before[order_id]]
-    if not changed:
-        return
     holds: list[tuple[str, int, str, datetime | None]] = []
     lines: list[tuple[Any, ...]] = []
     requests: list[tuple[str, str]] = []
     for order in changed:
-        old = before[order.order_id]
+        order_id, old = order.order_id, before[order.order_id]
         kept = set(map(id, old.holds))
         for hold in order.holds:
             if id(hold) not in kept:
-                holds.append((order.order_id, hold.reservation, hold.state, hold.lapses_at))
-                lines += (_line_row(order.order_id, hold.reservation, line) for line in hold.lines)
-        requests += ((order.order_id, request) for request in order.answered - old.answered)
+                holds.append((order_id, hold.reservation, hold.state, hold.lapses_at))
+                lines += (_line_row(order_id, hold.reservation, line) for line in hold.lines)
+        requests += ((order_id, request) for request in order.answered - old.answered)
     # A new root that only got its first hold is as it was inserted.
     roots = [order for order in changed if order.version > 1 or order.placed or order.released_round]
+    return Changes(roots, holds, lines, requests)
+
+
+async def save_orders(tx: Transaction, changes: Changes, now: datetime) -> None:
+    """Write what changed of locked orders."""
+    if not (changes.roots or changes.holds or changes.requests):
+        return
     await tx.execute(
         SAVE_ORDERS,
-        [order.order_id for order in roots],
-        [order.version for order in roots],
-        [order.placed for order in roots],
-        [order.released_round for order in roots],
-        [request[0] for request in requests],
-        [request[1] for request in requests],
-        holds,
-        lines,
+        [order.order_id for order in changes.roots],
+        [order.version for order in changes.roots],
+        [order.placed for order in changes.roots],
+        [order.released_round for order in changes.roots],
+        [request[0] for request in changes.requests],
+        [request[1] for request in changes.requests],
+        changes.holds,
+        changes.lines,
         now,
     )
 

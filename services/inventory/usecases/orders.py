@@ -36,11 +36,10 @@ async def apply_to_orders(tx: Transaction, commands: Sequence[domain.Command], n
         decisions.append(decision)
     rows = domain.changed_rows(stock_before, stock)
 
-    async def save() -> None:
-        await orders.save_orders(tx, before, after, now)
-        await levels.save_stock(tx, rows, [entry for decision in decisions for entry in decision.movements], now)
-
-    async with meanwhile(save()):  # others wait for the levels that are locked
+    moved = [entry for decision in decisions for entry in decision.movements]
+    async with meanwhile(levels.save_stock(tx, rows, moved, now)):  # others wait for the levels that are locked
+        changes = orders.changes(before, after)
+    async with meanwhile(orders.save_orders(tx, changes, now)):
         told = _told(commands, decisions, rows, now)
     await outbox.append(tx, told)
     await incidents.open_incidents(tx, _contradictions(commands, decisions, now))
