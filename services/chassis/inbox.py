@@ -4,10 +4,9 @@ Why: the claim shares the transaction of the effect, so a repeated or revoked de
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
@@ -44,8 +43,7 @@ class Outcome(StrEnum):
     IGNORED = "IGNORED"
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
+class IncomingEvent(NamedTuple):
     """One CloudEvent from Kafka: `id` a UUID in lower case, `topic` without the tests' prefix, `time` in UTC."""
 
     id: str

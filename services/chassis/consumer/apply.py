@@ -90,7 +90,8 @@ class Applier:
         if len(events) < len(free):
             raise ValueError(next(item.reason for item in free if isinstance(item, Unreadable)))
         outcomes = await fold(tx, self._consumer, self._handler, events)
-        return {outcome: sum(value is outcome for value in outcomes.values()) for outcome in Outcome}
+        values = list(outcomes.values())
+        return {outcome: values.count(outcome) for outcome in Outcome}
 
     async def _apply_or_park(self, items: Sequence[Item]) -> None:
         """The events of one key: together, else one after the other up to the one that fails; from there on parked."""

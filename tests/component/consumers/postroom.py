@@ -5,7 +5,7 @@ Why: a test says what happened to an order, and then reads the customer's mail.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -89,7 +89,7 @@ class Postroom:
 
     def event(self, message: Message, *, key: str = "", **age: float) -> IncomingEvent:
         topic = message.DESCRIPTOR.file.package
-        return replace(incoming(message, key=key, topic=topic), time=self.clock.now() - timedelta(**age))
+        return incoming(message, key=key, topic=topic)._replace(time=self.clock.now() - timedelta(**age))
 
     async def hear(self, *messages: Message, **age: float) -> list[str]:
         """Events as the consumer would apply them, all in one batch; the outcomes in order."""

@@ -1,6 +1,5 @@
 """One mail per event that somebody should hear of, with what its order says when it is sent (R-5.4, R-2.6)."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,7 +153,7 @@ async def test_what_was_parked_in_time_is_told_when_it_is_redriven(
 
 
 async def test_a_poison_event_is_not_taken_for_an_unimportant_one(postroom: Postroom) -> None:
-    event = replace(postroom.event(processing(postroom.order())), payload=b"\xff\xff\xff")
+    event = postroom.event(processing(postroom.order()))._replace(payload=b"\xff\xff\xff")
     with pytest.raises(Undecodable):
         await hear(postroom.database, CONSUMER, handler(postroom.clock, postroom.settings.event_age_max), [event])
     assert await postroom.states() == []

@@ -61,6 +61,7 @@ def folder(tmp_path: Path) -> Path:
         (records.low("MUG", 3), "MUG", 0),
         (records.level("CAP", 1, 5), "CAP", 0),
         (records.sent("delivered"), "delivered", 1),
+        (order_event("OrderShipped", "delivered"), "delivered", 2),  # sent again
     ]
     archive(
         tmp_path, *(row(event, key=key, days=days, offset=place) for place, (event, key, days) in enumerate(events))
