@@ -132,6 +132,7 @@ class Payable:
     closed: bool = False
     succeeded: bool = False  # PaymentSucceeded was said
     look_at: datetime | None = None  # when the provider must be asked about what has not ended
+    rounded_minor: int = 0  # of what is due: asked back, and too little for the provider until now (F-12)
     attempts: tuple[Attempt, ...] = ()
     ledger: tuple[LedgerFact, ...] = ()
     refunds: tuple[Refund, ...] = ()

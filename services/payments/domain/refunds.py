@@ -21,9 +21,9 @@ _RANKS = {RefundState.PENDING: 0, RefundState.SUCCEEDED: 1, RefundState.FAILED: 
 def request(draft: Draft, command: RequestRefund) -> None:
     """Plan the refund, of several captures where one does not suffice (S-18).
 
-    What the provider has no unit for is rounded off: the answer says what really goes back, be it nothing, and the
-    rest stays with orders, as money that is kept. Asked for again, what failed of its last try is tried anew: that
-    much was told, and at most that much is due.
+    What the provider has no unit for is rounded off the sum of all requests, so that all of them together are short
+    by less than one unit. The answer says what really goes back, be it nothing or a little more than was asked for.
+    Asked for again, what failed of its last try is tried anew: that much was told, and at most that much is due.
     """
     payable = draft.payable
     parts = [r for r in payable.refunds if r.refund_id == command.refund_id]
@@ -34,20 +34,20 @@ def request(draft: Draft, command: RequestRefund) -> None:
     asked = min(command.amount.amount_minor, failed) if parts else command.amount.amount_minor
     captures = _captures(payable, command)
     currency = captures[0].money.currency if captures else command.amount.currency
-    amount = min(asked, sum(refundable(payable, c) for c in captures))
-    if amount < asked:
-        draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(max(0, amount)))
-    if amount <= 0:
-        text = "Nothing of this payment can be given back."
-        due = _movable(draft, command.amount)
-        draft.say(said.RefundFailed(command.refund_id, "", due, "nothing_refundable", text))
+    wanted = _movable(draft, Money(asked, currency))
+    if not wanted.amount_minor:
+        draft.say(said.RefundSucceeded(command.refund_id, "", wanted))
         return
-    movable = _movable(draft, Money(amount, currency))
-    if not movable.amount_minor:
-        draft.say(said.RefundSucceeded(command.refund_id, "", movable))
+    left = sum(refundable(payable, c) for c in captures)
+    amount = _whole(draft, min(wanted.amount_minor, left), currency)
+    if amount < wanted.amount_minor:
+        draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(left))
+    if not amount:
+        text = "Nothing of this payment can be given back."
+        draft.say(said.RefundFailed(command.refund_id, "", wanted, "nothing_refundable", text))
         return
     number = max((r.number for r in parts), default=0) + 1
-    for part, (capture, share) in enumerate(_shares(payable, captures, movable.amount_minor), start=1):
+    for part, (capture, share) in enumerate(_shares(payable, captures, amount), start=1):
         refund = Refund(
             id=f"{command.refund_id}.{number}.{part}",
             refund_id=command.refund_id,
@@ -156,8 +156,22 @@ def _number_of(payable: Payable, refund: Refund, state: RefundState) -> int:
 
 
 def _movable(draft: Draft, money: Money) -> Money:
-    """As much of it as the provider can move (F-12)."""
-    return replace(money, amount_minor=money.amount_minor - money.amount_minor % draft.rules.unit_of(money.currency))
+    """As much of it as the provider can move, with what earlier requests were rounded down by (F-12).
+
+    What is rounded off now is remembered instead; in a currency other than the due's it is not, and stays with orders.
+    """
+    due = draft.payable.due
+    running = due is not None and due.currency == money.currency
+    asked = money.amount_minor + (draft.payable.rounded_minor if running else 0)
+    movable = _whole(draft, asked, money.currency)
+    if running:
+        draft.change(rounded_minor=asked - movable)
+    return replace(money, amount_minor=movable)
+
+
+def _whole(draft: Draft, amount_minor: int, currency: str) -> int:
+    """Rounded down to the provider's unit."""
+    return amount_minor - amount_minor % draft.rules.unit_of(currency)
 
 
 def _captures(payable: Payable, command: RequestRefund) -> list[LedgerFact]:

@@ -24,6 +24,8 @@ SELECT object_id, payment_id, state_at FROM payment_attempts
 
 _LOOK_NOW: Final = "UPDATE payables SET look_at = $2 WHERE order_id = $1"
 
+_SAME: Final = ("version", "manual_capture", "closed", "succeeded", "look_at", "rounded_minor")  # column and field
+
 T = TypeVar("T")
 
 _CREATE: Final = """
@@ -31,7 +33,7 @@ INSERT INTO payables (order_id) SELECT DISTINCT id FROM unnest($1::uuid[]) AS id
 """
 
 _LOCK: Final = """
-SELECT order_id::text, version, due_minor, currency, manual_capture, closed, succeeded, look_at
+SELECT order_id::text, version, due_minor, currency, manual_capture, closed, succeeded, look_at, rounded_minor
   FROM payables WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR NO KEY UPDATE
 """
 
@@ -64,9 +66,9 @@ SELECT 'operations', subject, number,
 _SAVE_ROOTS: Final = """
 UPDATE payables p
    SET version = r.version, due_minor = r.due_minor, currency = r.currency, manual_capture = r.manual_capture,
-       closed = r.closed, succeeded = r.succeeded, look_at = r.look_at
+       closed = r.closed, succeeded = r.succeeded, look_at = r.look_at, rounded_minor = r.rounded_minor
   FROM json_to_recordset($1) AS r (order_id uuid, version bigint, due_minor bigint, currency char(3),
-       manual_capture boolean, closed boolean, succeeded boolean, look_at timestamptz)
+       manual_capture boolean, closed boolean, succeeded boolean, look_at timestamptz, rounded_minor bigint)
  WHERE p.order_id = r.order_id
 """
 
@@ -269,13 +271,9 @@ def _root_row(payable: Payable) -> rows.Row:
     due = payable.due
     return {
         "order_id": payable.order_id,
-        "version": payable.version,
         "due_minor": due.amount_minor if due else None,
         "currency": due.currency if due else None,
-        "manual_capture": payable.manual_capture,
-        "closed": payable.closed,
-        "succeeded": payable.succeeded,
-        "look_at": payable.look_at,
+        **{column: getattr(payable, column) for column in _SAME},
     }
 
 
@@ -293,6 +291,7 @@ async def _with_parts(db: Database | Transaction, roots: Sequence[Any]) -> dict[
             closed=root["closed"],
             succeeded=root["succeeded"],
             look_at=root["look_at"],
+            rounded_minor=root["rounded_minor"],
             **{part: tuple(values) for part, values in parts[root["order_id"]].items()},
         )
         for root in roots

@@ -40,7 +40,12 @@ async def test_a_refund_in_two_parts_is_given_back_in_full_whichever_part_fails(
 
 @pytest.mark.requirement("R-1.20")
 @pytest.mark.parametrize(
-    ("currency", "asked", "moved"), [("MGA", [3_350, 50, 6_600], [3_300, 0, 6_600]), ("KWD", [3_335], [3_330])]
+    ("currency", "asked", "moved"),
+    [
+        ("MGA", [3_350, 50, 6_600], [3_300, 100, 6_600]),
+        ("MGA", [50, 3_340, 3_330, 3_280], [0, 3_300, 3_400, 3_300]),
+        ("KWD", [3_335, 3_335], [3_330, 3_340]),
+    ],
 )
 async def test_what_the_provider_has_no_unit_for_parks_nothing_and_is_told(
     counter: Counter, currency: str, asked: list[int], moved: list[int]

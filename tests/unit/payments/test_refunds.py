@@ -1,6 +1,8 @@
 """Refunds and disputes: capped, by rank, told once per request (S-18)."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.payments.domain import (
     AttemptState,
@@ -225,3 +227,43 @@ def test_nothing_but_whole_units_is_told_as_failed() -> None:
     disputed = run(paid(), DisputeSeen(at(6), "dp", "pi_1", DUE, DisputeState.OPEN))
     failed = decide(disputed, RequestRefund("rf", Money(335, "USD")), NOW, TENS)
     assert [getattr(event, "amount", None) for event in failed.events] == [Money(330, "USD")]
+
+
+@pytest.mark.requirement("R-1.20")
+@given(st.lists(st.tuples(st.integers(1, 150), st.sampled_from(["given", "waits", "fails"])), max_size=6))
+def test_all_refunds_together_are_short_by_less_than_one_unit(requests: list[tuple[int, str]]) -> None:
+    """Whatever became of the earlier ones: what fails stays due as it was told, and is asked for again as it is."""
+    payable, asked, planned = paid(), 0, 0
+    for number, (amount, end) in enumerate(requests):
+        decision = decide(payable, RequestRefund(f"r{number}", Money(amount, "USD")), NOW, TENS)
+        payable, asked = decision.payable, asked + amount
+        moved = Money(sum(o.money.amount_minor for o in decision.operations if o.money), "USD")
+        planned += moved.amount_minor
+        assert (planned, decision.incidents) == (asked - asked % 10, ())
+        if not moved.amount_minor or end == "waits":
+            continue
+        ours, theirs = f"r{number}.1.1", f"re_{number}"
+        payable = succeeded(payable, ours, theirs, moved)
+        if end == "fails":
+            payable = run(payable, refund_seen(RefundState.FAILED, 20, provider_refund_id=theirs, amount=moved))
+            again = decide(payable, RequestRefund(f"r{number}", moved), NOW, TENS)
+            assert [o.money for o in again.operations] == [moved]
+            payable = again.payable
+
+
+@pytest.mark.requirement("R-1.20", "S-18")
+def test_a_last_refund_asked_for_before_the_earlier_ones_were_answered_is_no_more_than_is_left() -> None:
+    payable = decide(paid(), RequestRefund("r1", Money(335, "USD")), NOW, TENS).payable
+    payable = decide(payable, RequestRefund("r2", Money(335, "USD")), NOW, TENS).payable
+    last = decide(payable, RequestRefund("r3", Money(335, "USD")), NOW, TENS)  # orders knows of r1's 330 only
+    assert [o.money for o in last.operations] == [Money(330, "USD")]
+    assert (last.incidents, snapshot(last.payable).refund_pending_minor) == ((), 1_000)
+
+
+@pytest.mark.requirement("R-1.20")
+def test_what_was_rounded_off_is_not_carried_into_another_currency() -> None:
+    other = seen(AttemptState.SUCCEEDED, 9, payment_id="pi_2", new_id="a2", currency="EUR")
+    payable = decide(run(paid(), other), RequestRefund("r1", Money(335, "USD")), NOW, TENS).payable
+    foreign = decide(payable, RequestRefund("r2", Money(335, "EUR"), "pi_2"), NOW, TENS)
+    assert [o.money for o in foreign.operations] == [Money(330, "EUR")]
+    assert foreign.payable.rounded_minor == 5
