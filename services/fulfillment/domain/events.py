@@ -88,6 +88,7 @@ class ShipmentSent:
     tracking_number: str
     tracking_url: str
     lines: Units
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

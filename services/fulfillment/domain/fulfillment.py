@@ -109,7 +109,7 @@ Units = tuple[LineQuantity, ...]
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A parcel that left."""
+    """A parcel that left; `resent`: with units that had left before, which count once."""
 
     id: str
     provider_id: str
@@ -119,6 +119,7 @@ class Shipment:
     tracking_number: str = ""
     tracking_url: str = ""
     sent_at: datetime | None = None
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,8 @@ class Fulfillment:
 
     @property
     def sent_lines(self) -> Units:
-        """Units in parcels of this order, whatever became of them."""
-        return plus(unit for shipment in self.shipments for unit in shipment.lines)
+        """Units that left, whatever became of them, and however often."""
+        return plus(unit for shipment in self.shipments if not shipment.resent for unit in shipment.lines)
 
     @property
     def open_lines(self) -> Units:

@@ -67,7 +67,10 @@ class NotPrepared:
 
 @dataclass(frozen=True, slots=True)
 class SeenShipment:
-    """A parcel as the provider showed it, its items turned into lines of the order."""
+    """A parcel as the provider showed it, its items turned into lines of the order.
+
+    `resent`: the provider says that it sends again what another parcel should have brought.
+    """
 
     provider_id: str
     state: ShipmentState
@@ -77,6 +80,7 @@ class SeenShipment:
     tracking_url: str = ""
     sent_at: datetime | None = None
     reason: str = ""
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

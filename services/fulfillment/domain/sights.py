@@ -73,7 +73,7 @@ def seen(draft: Draft, sight: ObjectSeen, *, answer_to: Kind | None = None) -> N
     known, new = root.provider_state, sight.state
     is_older = PROGRESS[new] < PROGRESS[known] and (sight.sights is None or known in (ProviderState.CANCELED,))
     draft.change(object_id=sight.object_id, sights=root.sights + 1)
-    for shipment in sight.shipments:
+    for shipment in sorted(sight.shipments, key=lambda each: each.resent):  # after those whose units they bring again
         _shipment(draft, shipment)
     if is_older:
         draft.note = "older than what was seen before"
@@ -215,10 +215,12 @@ def _shipment(draft: Draft, sight: SeenShipment) -> None:
             tracking_number=sight.tracking_number,
             tracking_url=sight.tracking_url,
             sent_at=sight.sent_at or draft.now,
+            resent=sight.resent and not minus(sight.lines, root.sent_lines),
         )
         draft.change(shipments=root.with_shipment(known).shipments)
         names = (known.id, root.request_id, root.round)
-        draft.say(ShipmentSent(*names, known.carrier, known.tracking_number, known.tracking_url, known.lines))
+        tracking = (known.carrier, known.tracking_number, known.tracking_url)
+        draft.say(ShipmentSent(*names, *tracking, known.lines, known.resent))
     if sight.state not in SHIPMENT_TRANSITIONS[known.state]:
         return
     draft.change(shipments=draft.fulfillment.with_shipment(replace(known, state=sight.state)).shipments)

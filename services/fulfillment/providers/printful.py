@@ -257,4 +257,5 @@ def _shipment(
         tracking_url=_text(parcel.get("tracking_url")),
         sent_at=datetime.fromisoformat(sent_at) if sent_at else at,
         reason=_text(parcel.get("delivery_status")) if state is ShipmentState.FAILED else "",
+        resent=parcel.get("is_reshipment") is True,
     )

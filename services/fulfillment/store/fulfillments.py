@@ -42,10 +42,10 @@ _LOCK: Final = _READ + " FOR NO KEY UPDATE"
 # Parcels, and calls that are under way: the journal says those, and the root does not say it a second time.
 _PARTS: Final = """
 SELECT order_id::text, place, NULL AS kind, id::text, provider_id, state, lines::text, carrier, tracking_number,
-       tracking_url, sent_at
+       tracking_url, sent_at, resent
   FROM shipments WHERE order_id = ANY($1::uuid[])
 UNION ALL
-SELECT subject, number, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT subject, number, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM operations WHERE subject = ANY($2::text[]) AND settled_at IS NULL
  ORDER BY 1, 2
 """
@@ -64,8 +64,8 @@ UPDATE fulfillments f
 
 _SAVE_SHIPMENTS: Final = """
 INSERT INTO shipments AS s (id, order_id, provider_id, place, state, lines, carrier, tracking_number, tracking_url,
-                            sent_at)
-SELECT id, order_id, provider_id, place, state, lines, carrier, tracking_number, tracking_url, sent_at
+                            sent_at, resent)
+SELECT id, order_id, provider_id, place, state, lines, carrier, tracking_number, tracking_url, sent_at, resent
   FROM json_populate_recordset(NULL::shipments, $1)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state
 """

@@ -19,11 +19,10 @@ from services.orders.domain.states import (
     FulfillmentState,
     HoldState,
     OrderState,
-    ParcelState,
     ReturnState,
     StockState,
 )
-from services.orders.domain.units import minus, move_units
+from services.orders.domain.units import awaited, minus, move_units
 
 UNDER_WAY = frozenset({OrderState.PROCESSING, OrderState.SHIPPED})
 
@@ -102,13 +101,17 @@ def units_withdrawn(order: Order, now: datetime, policies: Policies) -> Advanced
 
 
 def parcel_sent(order: Order, now: datetime, policies: Policies) -> Advanced | None:
-    """Each parcel is told once, and inventory is asked once to let its units go."""
+    """Each parcel is told once, and inventory is asked once to let its units go; sent again they went before."""
     parcel = next((item for item in order.progress.parcels if not item.told), None)
-    if parcel is None or order.state not in UNDER_WAY:
+    if parcel is None or order.state not in (UNDER_WAY | {OrderState.DELIVERED} if parcel.resent else UNDER_WAY):
         return None
     request_id = f"{order.order_id}:ship:{parcel.shipment_id}"
     parcels = tuple(replace(item, told=True) if item is parcel else item for item in order.progress.parcels)
-    order = order.asking(request_id).with_progress(parcels=parcels)
+    order = order.with_progress(parcels=parcels)
+    stock: tuple[events.OrderEvent, ...] = ()
+    if not parcel.resent:
+        order = order.asking(request_id)
+        stock = (events.StockShipRequested(request_id, parcel.shipment_id, parcel.lines),)
     told = Advanced(order)
     if order.state is OrderState.PROCESSING:
         told = move(order, OrderState.SHIPPED, "fulfillment", "a parcel left")
@@ -120,13 +123,12 @@ def parcel_sent(order: Order, now: datetime, policies: Policies) -> Advanced | N
         parcel.tracking_url,
         parcel.lines,
     )
-    return replace(told, events=(shipped, events.StockShipRequested(request_id, parcel.shipment_id, parcel.lines)))
+    return replace(told, events=(shipped, *stock))
 
 
 def delivered(order: Order, now: datetime, policies: Policies) -> Advanced | None:
     """Every unit is delivered, cancelled, returned or lost."""
-    under_way = any(parcel.state is ParcelState.SENT for parcel in order.progress.parcels)
-    if order.state is not OrderState.SHIPPED or order.open_units or under_way:
+    if order.state is not OrderState.SHIPPED or order.open_units or awaited(order):
         return None
     ended = move(
         order,

@@ -125,11 +125,12 @@ class ParcelFact(FulfillmentFact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipmentSent(ParcelFact):
-    """A parcel left."""
+    """A parcel left; `resent`: with units that left before in another one."""
 
     carrier: str = ""
     tracking_number: str = ""
     tracking_url: str = ""
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """How facts about parcels move units: open ones become shipped, and a parcel goes on until it arrived or came back.
 
-A parcel may be seen for the first time when it is already delivered; it counts as sent all the same.
+A parcel may be seen for the first time when it is already delivered; it counts as sent all the same. What a parcel did
+not bring may be sent again in another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from services.orders.domain.decision import Folded, Incident
 from services.orders.domain.fold_fulfillment import contradiction
 from services.orders.domain.order import Order, Parcel
 from services.orders.domain.states import CancellationState, OrderState, Outcome, ParcelState
-from services.orders.domain.units import minus, move_units
+from services.orders.domain.units import minus, move_units, returnable
 
 NEXT: dict[ParcelState, frozenset[ParcelState]] = {
     ParcelState.SENT: frozenset({ParcelState.FAILED, ParcelState.DELIVERED, ParcelState.RETURNED}),
@@ -36,6 +37,10 @@ INCIDENTS: dict[ParcelState, str] = {
 """A person decides whether such goods are sent again or refunded."""
 
 
+WITHOUT_PARCELS = frozenset({OrderState.REFUNDED, OrderState.ARCHIVED})
+"""Whatever leaves then is for a person."""
+
+
 def fold_parcel(order: Order, fact: facts.ParcelFact) -> Folded:
     """Move the parcel, or count a new one."""
     state = STATES[type(fact)]
@@ -52,16 +57,21 @@ def fold_parcel(order: Order, fact: facts.ParcelFact) -> Folded:
 
 
 def _first_seen(order: Order, fact: facts.ParcelFact, state: ParcelState, incidents: tuple[Incident, ...]) -> Folded:
-    """Units that were cancelled, or never asked for, must not leave: if they do, the money is wrong."""
+    """Units that were cancelled, or never asked for, must not leave: if they do, the money is wrong.
+
+    Units that are sent again must have left and not be given back, neither as goods nor as money; they count once.
+    """
+    resent = isinstance(fact, facts.ShipmentSent) and fact.resent
     asked = fact.request_id == order.fulfillment_id and order.was_asked(fact.request_id)
-    ended = order.cancellation.state is CancellationState.DONE or order.state is OrderState.ARCHIVED
-    if not asked or ended or minus(fact.lines, order.open_units):
+    ended = order.cancellation.state is CancellationState.DONE or order.state in WITHOUT_PARCELS
+    if not asked or ended or minus(fact.lines, returnable(order) if resent else order.open_units):
         return contradiction(order, fact, fact.shipment_id)
-    parcel = Parcel(fact.shipment_id, state, fact.lines)
+    parcel = Parcel(fact.shipment_id, state, fact.lines, resent=resent)
     if isinstance(fact, facts.ShipmentSent):
         parcel = replace(
             parcel, carrier=fact.carrier, tracking_number=fact.tracking_number, tracking_url=fact.tracking_url
         )
-    order = move_units(order, fact.lines, "shipped")
+    if not resent:
+        order = move_units(order, fact.lines, "shipped")
     order = order.with_progress(parcels=(*order.progress.parcels, parcel), submitted=True)
     return Folded(order, Outcome.APPLIED, incidents)

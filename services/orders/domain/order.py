@@ -139,7 +139,7 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A parcel; `told` once OrderShipped was said and inventory was asked to ship it."""
+    """A parcel; `told` once OrderShipped was said and inventory asked to ship it; `resent`: its units left before."""
 
     shipment_id: str
     state: ParcelState
@@ -148,6 +148,7 @@ class Parcel:
     tracking_number: str = ""
     tracking_url: str = ""
     told: bool = False
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ Kept apart from money, because cancelling and shipping count units where no mone
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from services.orders.domain.order import LineQuantity, Order, Units
+from services.orders.domain.order import LineQuantity, Order, Parcel, Units
 from services.orders.domain.states import ParcelState
 
 
@@ -58,14 +59,25 @@ def cancelled_units(order: Order) -> Units:
 
 
 def with_customer(order: Order) -> Units:
-    """Units that left and are not back, neither by a return nor by the carrier."""
-    back = tuple(
-        unit for parcel in order.progress.parcels if parcel.state is ParcelState.RETURNED for unit in parcel.lines
-    )
-    return minus(returnable(order), back)
+    """Units that left and are not back, neither by a return nor by the carrier; what is sent again is not back."""
+    back = _units_in(order, lambda parcel: parcel.state is ParcelState.RETURNED)
+    return minus(returnable(order), minus(back, _units_in(order, lambda parcel: parcel.resent)))
+
+
+def awaited(order: Order) -> Units:
+    """Units that must still arrive: not those of a silent parcel whose units were sent again."""
+    again = _units_in(order, lambda parcel: parcel.resent)
+    given_up = _units_in(order, lambda parcel: parcel.state in (ParcelState.FAILED, ParcelState.RETURNED))
+    under_way = _units_in(order, lambda parcel: parcel.state is ParcelState.SENT)
+    return minus(under_way, minus(again, given_up))
 
 
 def returnable(order: Order) -> Units:
     """Units that left and did not come back yet; returns under way are not subtracted."""
     left = tuple(LineQuantity(line.line, line.sku, line.shipped - line.returned) for line in order.lines)
     return tuple(unit for unit in left if unit.quantity > 0)
+
+
+def _units_in(order: Order, wanted: Callable[[Parcel], bool]) -> Units:
+    """Units of those parcels, one entry per line."""
+    return plus(tuple(unit for parcel in order.progress.parcels if wanted(parcel) for unit in parcel.lines), ())

@@ -3,6 +3,8 @@
 Why: the customer is told, stock is booked and a cancellation stops for a parcel that left, and for no other.
 """
 
+from typing import Any
+
 import pytest
 
 from services.chassis import incidents
@@ -68,6 +70,33 @@ async def test_a_parcel_that_could_not_be_delivered_has_failed_and_may_still_arr
     assert (await warehouse.said(order_id))[-1].reason == word
     await warehouse.provider.printful.mark(external_id, "shipped", "delivered")
     assert (await look(warehouse, order_id))[2:] == ["ShipmentDelivered"]
+
+
+@pytest.mark.requirement("R-4.6", "S-10", "S-21")
+async def test_units_that_are_sent_again_are_told_as_such_and_count_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, external_id = await submitted(warehouse)
+    items = (await warehouse.ledger(order_id)).orders[0].items
+    mug = min(items, key=lambda item: items[item])  # by variant id
+    await warehouse.provider.printful.ship(external_id, {mug: 1})
+    await warehouse.provider.printful.mark(external_id, "shipped", "failure")
+    assert await look(warehouse, order_id) == ["ShipmentSent", "ShipmentFailed"]
+    fetch = warehouse.context.provider.fetch
+
+    async def with_another(name: str) -> dict[str, Any] | None:
+        answer = await fetch(name)
+        assert answer is not None
+        (lost,) = answer["parcels"]
+        second = {**lost, "id": lost["id"] + 1, "delivery_status": "in_transit", "is_reshipment": True}
+        return {**answer, "parcels": [second, lost]}
+
+    monkeypatch.setattr(warehouse.context.provider, "fetch", with_another)
+    for _ in range(2):
+        assert (await look(warehouse, order_id))[2:] == ["ShipmentSent"]
+    first, _, second = (await warehouse.said(order_id))[1:]
+    assert (first.resent, second.resent, second.lines) == (False, True, first.lines)
+    assert await warehouse.state(order_id) == "SUBMITTED"  # one mug and the shirt are still to come
 
 
 @pytest.mark.requirement("R-4.6")

@@ -241,6 +241,24 @@ async def test_two_parcels_are_told_once_each(shop: Shop, order: orders_pb2.Orde
     assert [each.shipment_id for each in (await shop.get(order.order_id)).parcels] == ["one", "two"]
 
 
+@pytest.mark.requirement("S-21", "S-19")
+async def test_a_parcel_that_is_sent_again_counts_once(shop: Shop, order: orders_pb2.Order) -> None:
+    await shop.hear(paid(order))
+    await shop.carry()
+    lost = fulfillment_events_pb2.ShipmentFailed()
+    lost.MergeFromString(delivered(order).SerializeToString())
+    again = sent(order, "again", 3)
+    again.resent = True
+    for offset, event in enumerate((sent(order), lost, again, delivered(order, "again"))):
+        assert await shop.hear(event, offset=offset) == ["APPLIED"]
+    found = await shop.get(order.order_id)
+    assert (found.state, found.lines[0].shipped) == (orders_pb2.ORDER_STATE_DELIVERED, 2)
+    assert [parcel.HasField("delivered_at") for parcel in found.parcels] == [False, True]
+    told = await shop.said(order.order_id)
+    assert (told.count("StockShipRequested"), told.count("OrderShipped"), told[-1]) == (1, 2, "OrderShipped")
+    assert await shop.incidents() == ["parcel_lost"]
+
+
 @pytest.mark.requirement("S-21", "S-26")
 async def test_a_parcel_that_another_order_has_is_not_moved(shop: Shop, order: orders_pb2.Order) -> None:
     """The event is poison: its key is parked, and a person looks."""
