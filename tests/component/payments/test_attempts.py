@@ -1,8 +1,10 @@
 """CreatePayment: one intent per order, whoever asks how often, and whatever dies in between."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -13,6 +15,7 @@ from services.chassis.ids import new_id
 from services.chassis.operations import Declined, Operation
 from services.payments.config import PaymentsSettings
 from services.payments.messages import begin_of
+from services.payments.providers.stripe.transport import Transport
 from services.payments.usecases import attempts
 from tests.component.payments.counter import Counter, cancellation, open_counter
 
@@ -84,6 +87,33 @@ async def test_an_intent_whose_answer_was_lost_is_adopted(
     ledger = await counter.sim.client.stripe.ledger(order_id)
     assert [intent.id for intent in ledger.intents] == [again.attempt.provider_object_id]
     assert again.client_secret
+
+
+@pytest.mark.requirement("R-1.6", "S-9", "S-15")
+async def test_however_much_was_made_later_a_create_in_doubt_is_found_at_once(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = new_id()
+    await counter.sim.client.faults.api(
+        vendor="stripe", operation="payment_intents.create", kind="timeout_after", order_id=order_id, times=1
+    )
+    with pytest.raises(grpc.aio.AioRpcError):
+        await counter.stub.CreatePayment(_request(order_id), timeout=2.0)
+    await counter.sim.client.advance(2 * counter.settings.provider_timeout.total_seconds() + 5)
+    await asyncio.gather(*(counter.foreign_intent(new_id()) for _ in range(101)))
+    asked: list[str] = []
+    request = Transport.request_async
+
+    async def counted(self: Transport, method: str, url: str, *more: Any) -> tuple[bytes, int, Mapping[str, str]]:
+        asked.append(f"{method} {urlsplit(url).path.rpartition('/')[2]}".lower())
+        return await request(self, method, url, *more)
+
+    monkeypatch.setattr(Transport, "request_async", counted)
+    await counter.hear(cancellation(order_id))
+    await counter.release_leases()
+    await counter.settle_operations()
+    assert asked == ["get payment_intents", "post cancel"]
+    assert (await counter.names(order_id))[-1] == "PaymentCancellationSettled"
 
 
 @pytest.mark.requirement("R-1.6", "S-15")

@@ -23,7 +23,8 @@ from services.payments.providers.stripe.transport import Transport
 _PLACES: Final = 50
 _SECRETS_KEPT: Final = 1_000
 _SECRETS: Final = ("client_secret", "url")
-_SKEW: Final = timedelta(minutes=1)  # between Stripe's clock and ours
+_SKEW: Final = timedelta(minutes=1)  # at most, between Stripe's clock and ours
+_USUAL_SKEW: Final = timedelta(seconds=2)
 _PAGE: Final = 100
 _PAUSES_S: Final = (1.0, 4.0)  # before a page of many is asked for again
 
@@ -36,6 +37,7 @@ class StripeProvider:
 
     def __init__(self, secret_key: str, *, api_base: str, public_origin: str, timeout: timedelta) -> None:
         self._public_origin = public_origin.rstrip("/")
+        self._timeout = timeout
         self._lease = 3 * timeout  # of a try: nothing of it arrives later (S-16)
         self._http = Transport(timeout)
         self._client = stripe.StripeClient(
@@ -152,14 +154,18 @@ class StripeProvider:
         raise Declined(translated.code, str(translated), objects.public(row) if row else None) from error
 
     async def _find_created(self, operation: Operation, stored: Mapping[str, Any]) -> dict[str, Any] | None:
-        """List what was made around the last try, and the first: Stripe's search may lag, its lists do not."""
+        """List what was made around the last try, and the first: Stripe's search may lag, its lists do not.
+
+        First while a try was under way, where nearly all are found: a list cannot be filtered by our id and begins with
+        the newest, so that a busy shop's would be minutes long before it comes to what is looked for.
+        """
         first = operation.first_sent_at or operation.planned_at
         service = "checkout.sessions" if stored["call"].startswith("checkout") else "payment_intents"
-        for sent in dict.fromkeys((operation.last_sent_at or first, first)):
-            window = {"created": _between(sent - _SKEW, sent + self._lease + _SKEW)}
-            async for row in self._pages(service, window):
-                if (row.get("metadata") or {}).get("attempt_id") == stored["target"]:
-                    return row
+        for longest, skew in ((self._timeout, _USUAL_SKEW), (self._lease, _SKEW)):
+            for sent in dict.fromkeys((operation.last_sent_at or first, first)):
+                async for row in self._pages(service, {"created": _between(sent - skew, sent + longest + skew)}):
+                    if (row.get("metadata") or {}).get("attempt_id") == stored["target"]:
+                        return row
         return None
 
     async def _retrieve(self, object_id: str) -> dict[str, Any] | None:
