@@ -88,7 +88,7 @@ class ShipmentSent:
     tracking_number: str
     tracking_url: str
     lines: Units
-    resent: bool = False
+    resent: Units = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ Units = tuple[LineQuantity, ...]
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A parcel that left; `resent`: with units that had left before, which count once."""
+    """A parcel that left; `resent`: those of its units that had left before, which count once."""
 
     id: str
     provider_id: str
@@ -119,7 +119,7 @@ class Shipment:
     tracking_number: str = ""
     tracking_url: str = ""
     sent_at: datetime | None = None
-    resent: bool = False
+    resent: Units = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,18 @@ class Fulfillment:
     @property
     def sent_lines(self) -> Units:
         """Units that left, whatever became of them, and however often."""
-        return plus(unit for shipment in self.shipments if not shipment.resent for unit in shipment.lines)
+        return minus(plus(unit for shipment in self.shipments for unit in shipment.lines), self.resent_lines)
+
+    @property
+    def resent_lines(self) -> Units:
+        """Units that were sent again, as often as they were."""
+        return plus(unit for shipment in self.shipments for unit in shipment.resent)
+
+    @property
+    def given_up_lines(self) -> Units:
+        """Units whose parcel failed or came back, and that were not sent again."""
+        given_up = (s for s in self.shipments if s.state in (ShipmentState.FAILED, ShipmentState.RETURNED))
+        return minus(plus(unit for shipment in given_up for unit in shipment.lines), self.resent_lines)
 
     @property
     def open_lines(self) -> Units:
@@ -198,6 +209,11 @@ def plus(units: Iterable[LineQuantity]) -> Units:
         known = total.get(unit.line)
         total[unit.line] = replace(unit, quantity=unit.quantity + known.quantity) if known else unit
     return tuple(total[line] for line in sorted(total))
+
+
+def common(units: Units, other: Units) -> Units:
+    """Units that both have, line by line."""
+    return minus(units, minus(units, other))
 
 
 def minus(units: Units, less: Units) -> Units:

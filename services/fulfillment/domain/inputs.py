@@ -69,7 +69,8 @@ class NotPrepared:
 class SeenShipment:
     """A parcel as the provider showed it, its items turned into lines of the order.
 
-    `resent`: the provider says that it sends again what another parcel should have brought.
+    `resent`: the provider says that it sends again what another parcel should have brought. `canceled`: it was called
+    off, so it is news only if it was shown as sent before.
     """
 
     provider_id: str
@@ -81,6 +82,7 @@ class SeenShipment:
     sent_at: datetime | None = None
     reason: str = ""
     resent: bool = False
+    canceled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,14 @@ from .fulfillment import (
     CONFIRMABLE,
     PROGRESS,
     SHIPMENT_TRANSITIONS,
+    Fulfillment,
     FulfillmentState,
     Kind,
     ProviderState,
     Shipment,
     ShipmentState,
+    Units,
+    common,
     minus,
     plus,
 )
@@ -203,8 +206,10 @@ def _cancel_in_vain(draft: Draft, end: OperationEnded) -> None:
 
 def _shipment(draft: Draft, sight: SeenShipment) -> None:
     """Say that it left, once, and then what became of it, once each."""
-    root = draft.fulfillment
+    root, sight = draft.fulfillment, replace(sight, lines=plus(sight.lines))
     known = root.shipment(sight.provider_id)
+    if known is None and sight.canceled:
+        return
     if known is None:
         known = Shipment(
             id=shipment_id(root.order_id, sight.provider_id),
@@ -215,7 +220,7 @@ def _shipment(draft: Draft, sight: SeenShipment) -> None:
             tracking_number=sight.tracking_number,
             tracking_url=sight.tracking_url,
             sent_at=sight.sent_at or draft.now,
-            resent=sight.resent and not minus(sight.lines, root.sent_lines),
+            resent=_resent(root, sight),
         )
         draft.change(shipments=root.with_shipment(known).shipments)
         names = (known.id, root.request_id, root.round)
@@ -231,6 +236,13 @@ def _shipment(draft: Draft, sight: SeenShipment) -> None:
         draft.say(ShipmentFailed(*names, sight.reason, known.lines))
     else:
         draft.say(ShipmentReturned(*names, sight.reason, known.lines))
+
+
+def _resent(root: Fulfillment, sight: SeenShipment) -> Units:
+    """Units that left before: by the provider's word, or because only what was given up is left for them."""
+    if sight.resent:
+        return common(sight.lines, root.sent_lines)
+    return common(minus(sight.lines, root.open_lines), root.given_up_lines)
 
 
 def _working(draft: Draft, state: FulfillmentState, reason: str = "") -> None:

@@ -147,11 +147,7 @@ class PrintfulProvider:
         # Somebody may have added items at Printful by hand: they are no lines of ours.
         ours = [item for item in answer["items"] if str(item["external_id"]).isdecimal()]
         lines = {item["id"]: (int(item["external_id"]), str(item["sku"])) for item in ours}
-        parcels = [
-            _shipment(parcel, state, lines, at)
-            for parcel in answer["parcels"]
-            if (state := printful_words.parcel_state(parcel))
-        ]
+        parcels = [_shipment(parcel, state, lines, at) for parcel in answer["parcels"] if (state := _state(parcel))]
         return ObjectSeen(
             object_id=str(answer["id"]),
             number=int(str(answer["external_id"]).rsplit("-", 1)[1]),
@@ -239,6 +235,11 @@ def _storable(text: str) -> None:
     text.encode()
 
 
+def _state(parcel: Mapping[str, Any]) -> ShipmentState | None:
+    """What became of a parcel; one that was called off matters where it was told of."""
+    return ShipmentState.FAILED if printful_words.is_canceled(parcel) else printful_words.parcel_state(parcel)
+
+
 def _shipment(
     parcel: Mapping[str, Any], state: ShipmentState, lines: Mapping[int, tuple[int, str]], at: datetime
 ) -> SeenShipment:
@@ -247,7 +248,8 @@ def _shipment(
         for item in parcel["shipment_items"]
         if item["order_item_id"] in lines
     )
-    sent_at = parcel.get("shipped_at")
+    sent_at, canceled = parcel.get("shipped_at"), printful_words.is_canceled(parcel)
+    word = "shipment canceled" if canceled else _text(parcel.get("delivery_status"))
     return SeenShipment(
         provider_id=str(parcel["id"]),
         state=state,
@@ -256,6 +258,7 @@ def _shipment(
         tracking_number=_text(parcel.get("tracking_number")),
         tracking_url=_text(parcel.get("tracking_url")),
         sent_at=datetime.fromisoformat(sent_at) if sent_at else at,
-        reason=_text(parcel.get("delivery_status")) if state is ShipmentState.FAILED else "",
+        reason=word if state is ShipmentState.FAILED else "",
         resent=parcel.get("is_reshipment") is True,
+        canceled=canceled,
     )

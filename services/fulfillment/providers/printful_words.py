@@ -55,6 +55,11 @@ def parcel_state(parcel: Mapping[str, Any]) -> ShipmentState | None:
     return _DELIVERY.get(_delivery(parcel), ShipmentState.SENT)
 
 
+def is_canceled(parcel: Mapping[str, Any]) -> bool:
+    """Whether a parcel of v2 was called off, be it after it was shown as shipped."""
+    return str(parcel.get("shipment_status")) == "canceled"
+
+
 def unknown_words(answer: Mapping[str, Any]) -> tuple[str, ...]:
     """Words of an order and its parcels that we do not know, each with its field, in ASCII."""
     found = [("status", answer["status"])] if str(answer["status"]) not in _ORDER else []

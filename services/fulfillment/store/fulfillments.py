@@ -42,7 +42,7 @@ _LOCK: Final = _READ + " FOR NO KEY UPDATE"
 # Parcels, and calls that are under way: the journal says those, and the root does not say it a second time.
 _PARTS: Final = """
 SELECT order_id::text, place, NULL AS kind, id::text, provider_id, state, lines::text, carrier, tracking_number,
-       tracking_url, sent_at, resent
+       tracking_url, sent_at, resent::text
   FROM shipments WHERE order_id = ANY($1::uuid[])
 UNION ALL
 SELECT subject, number, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
@@ -221,7 +221,14 @@ def _fulfillment(
 
 def _shipment(row: asyncpg.Record) -> Shipment:
     values = {key: value for key, value in row.items() if key not in ("order_id", "place", "kind")}
-    return Shipment(**{**values, "state": ShipmentState(values["state"]), "lines": _units(values["lines"])})
+    return Shipment(
+        **{
+            **values,
+            "state": ShipmentState(values["state"]),
+            "lines": _units(values["lines"]),
+            "resent": _units(values["resent"]),
+        }
+    )
 
 
 def _units(text: str) -> Units:

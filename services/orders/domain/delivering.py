@@ -103,15 +103,15 @@ def units_withdrawn(order: Order, now: datetime, policies: Policies) -> Advanced
 def parcel_sent(order: Order, now: datetime, policies: Policies) -> Advanced | None:
     """Each parcel is told once, and inventory is asked once to let its units go; sent again they went before."""
     parcel = next((item for item in order.progress.parcels if not item.told), None)
-    if parcel is None or order.state not in (UNDER_WAY | {OrderState.DELIVERED} if parcel.resent else UNDER_WAY):
+    if parcel is None or order.state not in (UNDER_WAY | {OrderState.DELIVERED}):
         return None
     request_id = f"{order.order_id}:ship:{parcel.shipment_id}"
     parcels = tuple(replace(item, told=True) if item is parcel else item for item in order.progress.parcels)
     order = order.with_progress(parcels=parcels)
     stock: tuple[events.OrderEvent, ...] = ()
-    if not parcel.resent:
+    if fresh := minus(parcel.lines, parcel.resent):
         order = order.asking(request_id)
-        stock = (events.StockShipRequested(request_id, parcel.shipment_id, parcel.lines),)
+        stock = (events.StockShipRequested(request_id, parcel.shipment_id, fresh),)
     told = Advanced(order)
     if order.state is OrderState.PROCESSING:
         told = move(order, OrderState.SHIPPED, "fulfillment", "a parcel left")

@@ -125,12 +125,12 @@ class ParcelFact(FulfillmentFact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipmentSent(ParcelFact):
-    """A parcel left; `resent`: with units that left before in another one."""
+    """A parcel left; `resent`: those of its units that left before."""
 
     carrier: str = ""
     tracking_number: str = ""
     tracking_url: str = ""
-    resent: bool = False
+    resent: Units = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

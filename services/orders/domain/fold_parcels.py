@@ -61,17 +61,17 @@ def _first_seen(order: Order, fact: facts.ParcelFact, state: ParcelState, incide
 
     Units that are sent again must have left and not be given back, neither as goods nor as money; they count once.
     """
-    resent = isinstance(fact, facts.ShipmentSent) and fact.resent
+    resent = fact.resent if isinstance(fact, facts.ShipmentSent) else ()
+    fresh = minus(fact.lines, resent)
     asked = fact.request_id == order.fulfillment_id and order.was_asked(fact.request_id)
     ended = order.cancellation.state is CancellationState.DONE or order.state in WITHOUT_PARCELS
-    if not asked or ended or minus(fact.lines, returnable(order) if resent else order.open_units):
+    if not asked or ended or minus(fresh, order.open_units) or minus(resent, returnable(order)):
         return contradiction(order, fact, fact.shipment_id)
     parcel = Parcel(fact.shipment_id, state, fact.lines, resent=resent)
     if isinstance(fact, facts.ShipmentSent):
         parcel = replace(
             parcel, carrier=fact.carrier, tracking_number=fact.tracking_number, tracking_url=fact.tracking_url
         )
-    if not resent:
-        order = move_units(order, fact.lines, "shipped")
+    order = move_units(order, fresh, "shipped")
     order = order.with_progress(parcels=(*order.progress.parcels, parcel), submitted=True)
     return Folded(order, Outcome.APPLIED, incidents)

@@ -139,7 +139,7 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A parcel; `told` once OrderShipped was said and inventory asked to ship it; `resent`: its units left before."""
+    """A parcel; `told` once OrderShipped was said; `resent`: those of its units that left before and count once."""
 
     shipment_id: str
     state: ParcelState
@@ -148,7 +148,7 @@ class Parcel:
     tracking_number: str = ""
     tracking_url: str = ""
     told: bool = False
-    resent: bool = False
+    resent: Units = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,21 +61,25 @@ def cancelled_units(order: Order) -> Units:
 def with_customer(order: Order) -> Units:
     """Units that left and are not back, neither by a return nor by the carrier; what is sent again is not back."""
     back = _units_in(order, lambda parcel: parcel.state is ParcelState.RETURNED)
-    return minus(returnable(order), minus(back, _units_in(order, lambda parcel: parcel.resent)))
+    return minus(returnable(order), minus(back, _resent(order)))
 
 
 def awaited(order: Order) -> Units:
     """Units that must still arrive: not those of a silent parcel whose units were sent again."""
-    again = _units_in(order, lambda parcel: parcel.resent)
     given_up = _units_in(order, lambda parcel: parcel.state in (ParcelState.FAILED, ParcelState.RETURNED))
     under_way = _units_in(order, lambda parcel: parcel.state is ParcelState.SENT)
-    return minus(under_way, minus(again, given_up))
+    return minus(under_way, minus(_resent(order), given_up))
 
 
 def returnable(order: Order) -> Units:
     """Units that left and did not come back yet; returns under way are not subtracted."""
     left = tuple(LineQuantity(line.line, line.sku, line.shipped - line.returned) for line in order.lines)
     return tuple(unit for unit in left if unit.quantity > 0)
+
+
+def _resent(order: Order) -> Units:
+    """Units that were sent again, as often as they were."""
+    return plus(tuple(unit for parcel in order.progress.parcels for unit in parcel.resent), ())
 
 
 def _units_in(order: Order, wanted: Callable[[Parcel], bool]) -> Units:

@@ -30,7 +30,7 @@ SELECT order_id::text AS order_id, line, sku, quantity, unit_price_minor, shippe
 
 _PARCELS: Final = """
 SELECT order_id::text AS order_id, shipment_id, state, carrier, tracking_number, tracking_url, lines::text, told,
-       resent
+       resent::text
   FROM parcels WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, place
 """
 
@@ -69,7 +69,7 @@ INSERT INTO parcels AS p (shipment_id, order_id, place, state, carrier, tracking
 SELECT shipment_id, order_id, place, state, carrier, tracking_number, tracking_url, lines, told, resent, seen_at,
        CASE WHEN state = 'DELIVERED' THEN seen_at END
   FROM json_to_recordset($1::json) AS r (shipment_id text, order_id uuid, place integer, state text, carrier text,
-       tracking_number text, tracking_url text, lines jsonb, told boolean, resent boolean, seen_at timestamptz)
+       tracking_number text, tracking_url text, lines jsonb, told boolean, resent jsonb, seen_at timestamptz)
 ON CONFLICT (shipment_id) DO UPDATE
    SET state = excluded.state, told = excluded.told,
        delivered_at = coalesce(p.delivered_at, excluded.delivered_at)

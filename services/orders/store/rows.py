@@ -134,7 +134,9 @@ def order_of(root: Any, lines: Iterable[Any], parcels: Iterable[Any]) -> Order:
     record["payment"] = {name: root[f"payment_{name}"] for name in PAYMENT}
     record["cancellation"] = cancellation
     record["progress"] = json.loads(root["progress"])
-    record["progress"]["parcels"] = [{**parcel, "lines": json.loads(parcel["lines"])} for parcel in parcels]
+    record["progress"]["parcels"] = [
+        {**parcel, "lines": json.loads(parcel["lines"]), "resent": json.loads(parcel["resent"])} for parcel in parcels
+    ]
     record["lines"] = [{**line, "ordered": line["quantity"]} for line in lines]
     return from_record(record)
 

@@ -248,7 +248,7 @@ async def test_a_parcel_that_is_sent_again_counts_once(shop: Shop, order: orders
     lost = fulfillment_events_pb2.ShipmentFailed()
     lost.MergeFromString(delivered(order).SerializeToString())
     again = sent(order, "again", 3)
-    again.resent = True
+    again.resent.extend(units(order))
     for offset, event in enumerate((sent(order), lost, again, delivered(order, "again"))):
         assert await shop.hear(event, offset=offset) == ["APPLIED"]
     found = await shop.get(order.order_id)

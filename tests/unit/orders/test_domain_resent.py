@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.orders import domain
-from services.orders.domain import Order, OrderState, Outcome, Units, facts
+from services.orders.domain import Order, OrderState, Outcome, Units, events, facts
 from services.orders.domain.units import with_customer
 from tests.unit.orders import domain_cases as cases
 from tests.unit.orders.domain_cases import ALL, NOW, now_and, parcel, units
@@ -16,9 +16,11 @@ from tests.unit.orders.test_domain_money import incidents, kinds
 ENDS = [facts.ShipmentFailed, facts.ShipmentReturned]
 
 
-def again(order: Order, shipment: str, lines: Units) -> Any:
+def again(order: Order, shipment: str, lines: Units, resent: Units = ()) -> Any:
     ids: dict[str, Any] = {"request_id": order.fulfillment_id, "round": order.round}
-    return facts.ShipmentSent(version=4, occurred_at=NOW, shipment_id=shipment, lines=lines, resent=True, **ids)
+    return facts.ShipmentSent(
+        version=4, occurred_at=NOW, shipment_id=shipment, lines=lines, resent=resent or lines, **ids
+    )
 
 
 def sent(order: Order, shipment: str, lines: Units) -> Any:
@@ -48,6 +50,17 @@ def test_units_that_are_sent_again_leave_the_others_open() -> None:
     rest = now_and(resent, sent(order, "three", resent.open_units))
     assert kinds(rest) == ["OrderShipped", "StockShipRequested"]
     arrived = now_and(rest.order, parcel(order, facts.ShipmentDelivered, "three", resent.open_units))
+    assert kinds(arrived) == ["OrderDelivered"]
+
+
+@pytest.mark.requirement("S-21", "S-19", "R-4.6")
+def test_a_parcel_may_bring_units_that_are_sent_again_and_others() -> None:
+    order, one = cases.processing(), units((1, 1))
+    lost = now_and(order, sent(order, "one", one), parcel(order, facts.ShipmentFailed, "one", one)).order
+    result = now_and(lost, again(order, "two", ALL, one))
+    assert result.events[1] == events.StockShipRequested("order:ship:two", "two", units((1, 1), (2, 1)))
+    assert not result.order.open_units
+    arrived = now_and(result.order, parcel(order, facts.ShipmentDelivered, "two", ALL))
     assert kinds(arrived) == ["OrderDelivered"]
 
 

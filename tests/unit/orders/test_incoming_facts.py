@@ -82,8 +82,6 @@ def _by_kind(value: Any) -> Any:
             return CancellationOutcome.NOTHING_TAKEN
         case DisputeState():
             return DisputeState.NONE
-        case bool():
-            return True
         case int():
             return 7
         case _:
