@@ -10,7 +10,7 @@ from datetime import datetime
 
 from services.orders.domain import events
 from services.orders.domain.decision import Advanced, Incident, move
-from services.orders.domain.money import ask_back, asked_back, kept, money, worth
+from services.orders.domain.money import ask_back, ask_back_units, asked_back, kept, money
 from services.orders.domain.order import Cancellation, Order, Units
 from services.orders.domain.policies import Policies
 from services.orders.domain.states import (
@@ -135,13 +135,13 @@ def _cancel(order: Order, now: datetime) -> Advanced:
 
 def cancel_units(order: Order, units: Units) -> Advanced:
     """Some units will not ship: they are released and refunded, the order goes on."""
-    amount = worth(order, units)
-    order, refunds = ask_back(order, amount, "units cancelled")
+    order, refunds, incidents = ask_back_units(order, units, "units cancelled")
     order = move_units(order, units, "cancelled")
     order, release = _release(order, units)
     refund = money(order, sum(refund.amount.amount_minor for refund in refunds))
     order = order.with_progress(withdrawn=minus(order.progress.withdrawn, units))
-    return Advanced(order, (release, *refunds, events.OrderPartiallyCancelled(order.number, units, refund)))
+    said = events.OrderPartiallyCancelled(order.number, units, refund)
+    return Advanced(order, (release, *refunds, said), incidents)
 
 
 def _release(order: Order, units: Units) -> tuple[Order, events.StockReleaseRequested]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.orders.domain import events
 from services.orders.domain.cancelling import begin_once, cancel_units
 from services.orders.domain.decision import Advanced, Incident, move
-from services.orders.domain.money import ask_back, worth
+from services.orders.domain.money import ask_back_units
 from services.orders.domain.order import Order
 from services.orders.domain.policies import FulfillmentFailurePolicy, Policies, StockShortagePolicy
 from services.orders.domain.states import (
@@ -153,6 +153,7 @@ def returned(order: Order, now: datetime, policies: Policies) -> Advanced | None
     if not back.lines:
         return Advanced(order)
     request_id = f"{order.order_id}:return:{back.return_id}"
-    order, refunds = ask_back(order, worth(order, back.lines), "goods returned")
+    order, refunds, incidents = ask_back_units(order, back.lines, "goods returned")
     order = move_units(order.asking(request_id), back.lines, "returned")
-    return Advanced(order, (events.StockReturnRequested(request_id, back.return_id, back.lines), *refunds))
+    restock = events.StockReturnRequested(request_id, back.return_id, back.lines)
+    return Advanced(order, (restock, *refunds), incidents)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from services.orders.domain.decision import Incident
 from services.orders.domain.events import RefundRequested
 from services.orders.domain.order import Excess, Money, Order, Refund, Units
 from services.orders.domain.states import DisputeState, RefundState
@@ -75,9 +76,8 @@ def first_told(refund: Refund) -> int:
     return refund.since or refund.version
 
 
-def disputed(order: Order) -> int:
+def disputed(order: Order, held: tuple[DisputeState, ...] = (DisputeState.OPEN, DisputeState.LOST)) -> int:
     """Money that a bank keeps: open and lost disputes (S-18)."""
-    held = (DisputeState.OPEN, DisputeState.LOST)
     known = [dispute.amount_minor for dispute in order.progress.disputes if dispute.state in held]
     if not known and order.payment.dispute in held:
         return order.payment.captured_minor
@@ -108,13 +108,17 @@ def worth(order: Order, units: Units) -> int:
 
     The last unit brings all that is kept: with it goes what the provider had no unit for when earlier ones went (F-12).
     """
+    return _worth(order, units, kept(order))
+
+
+def _worth(order: Order, units: Units, rest: int) -> int:
     before = {line.line: line.cancelled + line.returned for line in order.lines}
     after = dict(before)
     for unit in units:
         after[unit.line] = after.get(unit.line, 0) + unit.quantity
     if all(after[line.line] >= line.ordered for line in order.lines):
-        return kept(order)
-    return min(kept(order), value_of(order, after) - value_of(order, before))
+        return rest
+    return min(rest, value_of(order, after) - value_of(order, before))
 
 
 def can_move(order: Order, amount_minor: int) -> bool:
@@ -126,6 +130,22 @@ def can_move(order: Order, amount_minor: int) -> bool:
 def ask_back(order: Order, amount_minor: int, reason: str) -> tuple[Order, tuple[RefundRequested, ...]]:
     """Ask for a refund of at most what is kept; nothing is asked when that is nothing."""
     return _ask(order, money(order, min(amount_minor, kept(order))), "", reason)
+
+
+def ask_back_units(
+    order: Order, units: Units, reason: str
+) -> tuple[Order, tuple[RefundRequested, ...], tuple[Incident, ...]]:
+    """Ask for what `units` are worth; what an open dispute keeps of it is due once it is won, like one that failed."""
+    paid = order.payment
+    if_won = paid.captured_minor - paid.refunded_minor - asked_back(order) - disputed(order, (DisputeState.LOST,))
+    amount = worth(order, units)
+    withheld = _worth(order, units, max(0, if_won)) - amount
+    order, refunds = ask_back(order, amount, reason)
+    if withheld <= 0:
+        return order, refunds, ()
+    refund_id = _next_id(order)
+    failed = Refund(refund_id, withheld, order.currency, state=RefundState.FAILED, version=paid.version)
+    return _still_due(order, failed, withheld), refunds, (Incident("refund_failed", refund_id),)
 
 
 def ask_back_excess(order: Order, excess: Excess) -> tuple[Order, tuple[RefundRequested, ...]]:

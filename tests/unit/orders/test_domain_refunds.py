@@ -224,3 +224,35 @@ def test_what_is_too_little_for_the_provider_is_asked_back_once_and_more_is_aske
     more = said(PaymentVerdict.PAID, captured_minor=TOTAL + 100, refunded_minor=TOTAL - 5)
     again = now_and(order, payment(facts.PaymentCaptured, 92, more)).events
     assert [each.amount.amount_minor for each in again if isinstance(each, events.RefundRequested)] == [105]
+
+
+@pytest.mark.requirement("S-18", "S-21", "R-1.22")
+def test_goods_that_came_back_during_a_dispute_are_owed_once_it_is_won() -> None:
+    disputed = now_and(cases.delivered(), cases.dispute(DisputeState.OPEN, 60)).order
+    back = domain.Return("return", domain.ReturnState.RECEIVED, units((1, 1)))
+    result = domain.tick(disputed.with_progress(returns=(back,)), cases.NOW, cases.POLICIES)
+    assert (kinds(result), incidents(result)) == (["StockReturnRequested"], {"refund_failed"})
+    order, refund_id = result.order, result.order.progress.refunds[0].refund_id
+    assert (asked_back(order), kept(order)) == (0, 0)
+    assert isinstance(domain.retry_refund(order, refund_id), domain.Refusal)
+    won = now_and(order, cases.dispute(DisputeState.WON, 61)).order
+    value = value_of(won, {1: 1})
+    assert (asked_back(won), kept(won)) == (value, TOTAL - value)
+    again = domain.retry_refund(won, refund_id)
+    assert isinstance(again, domain.Advanced)
+    assert again.events == (events.RefundRequested(refund_id, Money(value, "GBP"), "", "asked for again"),)
+    lost = now_and(order, cases.dispute(DisputeState.LOST, 61)).order
+    assert (asked_back(lost), kept(lost)) == (0, 0)
+    assert isinstance(domain.retry_refund(lost, refund_id), domain.Refusal)
+
+
+@pytest.mark.requirement("S-18", "R-1.22")
+def test_what_a_dispute_leaves_is_asked_for_and_the_rest_is_owed() -> None:
+    part, now = {"amount": Money(TOTAL - 50, "GBP"), "dispute_id": "dispute"}, cases.PAID
+    disputed = now_and(cases.delivered(), payment(facts.DisputeOpened, 60, now, **part)).order
+    back = domain.Return("return", domain.ReturnState.RECEIVED, cases.ALL)
+    result = domain.tick(disputed.with_progress(returns=(back,)), cases.NOW, cases.POLICIES)
+    asked = [each.amount.amount_minor for each in result.events if isinstance(each, events.RefundRequested)]
+    assert (asked, [each.amount_minor for each in result.order.progress.refunds]) == ([50], [50, TOTAL - 50])
+    won = now_and(result.order, payment(facts.DisputeClosed, 61, now, outcome=DisputeState.WON, **part)).order
+    assert (asked_back(won), kept(won)) == (TOTAL, 0)
