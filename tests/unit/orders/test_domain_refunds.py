@@ -256,3 +256,12 @@ def test_what_a_dispute_leaves_is_asked_for_and_the_rest_is_owed() -> None:
     assert (asked, [each.amount_minor for each in result.order.progress.refunds]) == ([50], [50, TOTAL - 50])
     won = now_and(result.order, payment(facts.DisputeClosed, 61, now, outcome=DisputeState.WON, **part)).order
     assert (asked_back(won), kept(won)) == (TOTAL, 0)
+
+
+@pytest.mark.requirement("S-18", "S-23", "R-1.22")
+def test_goods_that_came_back_after_a_dispute_was_lost_are_not_owed() -> None:
+    lost = now_and(cases.delivered(), cases.dispute(DisputeState.OPEN, 60), cases.dispute(DisputeState.LOST, 61)).order
+    back = domain.Return("return", domain.ReturnState.RECEIVED, units((1, 1)))
+    result = domain.tick(lost.with_progress(returns=(back,)), cases.NOW, cases.POLICIES)
+    assert (kinds(result), incidents(result)) == (["StockReturnRequested"], set())
+    assert result.order.progress.refunds == ()
