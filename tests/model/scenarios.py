@@ -130,6 +130,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         paid=True,
     ),
     Scenario("draft removed", people=("admin cancels",), goods=("the draft is removed", "operator retries"), paid=True),
+    Scenario("return, disputed", ("customer disputes",), ("customer returns one unit",), paid=True),
     Scenario("return, odd amounts", people=("customer returns one unit",) * 2, paid=True, unit=40),
     Scenario("part shipped, odd amounts", people=("admin cancels",), parcel_units=1, paid=True, unit=40),
     Scenario("provider holds", goods=("provider holds", "provider falls back to a draft"), paid=True),

@@ -123,7 +123,7 @@ def test_money_given_back(scenario: Scenario) -> None:
     assert ends(report) & {"REFUNDED!", "REFUNDED(REFUNDED)", "CANCELLED(ADMIN)!"}
 
 
-@named("dispute", "dispute and cancel", "part shipped, disputed")
+@named("dispute", "dispute and cancel", "part shipped, disputed", "return, disputed")
 @pytest.mark.requirement("S-18", "S-23", "S-32", "R-1.22")
 def test_disputes(scenario: Scenario) -> None:
     assert {"CANCELLED(DISPUTE_LOST)!", "DELIVERED!"} <= ends(walked(scenario))
