@@ -20,7 +20,7 @@ RETURNING source, content_hash, deliveries
 
 # Those that were never tried come first: others' tries in vain do not hold them up.
 _UNPROCESSED: Final = """
-SELECT source, content_hash, external_id, tries, refused_since FROM webhooks
+SELECT source, content_hash, external_id, tries FROM webhooks
  WHERE processed_at IS NULL AND next_try_at <= $1 ORDER BY next_try_at, received_at LIMIT $2
 """
 
@@ -31,9 +31,8 @@ UPDATE webhooks w SET processed_at = $4, outcome = m.outcome
 """
 
 _PUT_OFF: Final = """
-UPDATE webhooks w SET tries = p.tries, next_try_at = p.next_try_at, refused_since = p.refused_since
-  FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
-       AS p (source, content_hash, tries, next_try_at, refused_since)
+UPDATE webhooks w SET tries = p.tries, next_try_at = p.next_try_at
+  FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::timestamptz[]) AS p (source, content_hash, tries, next_try_at)
  WHERE (w.source, w.content_hash) = (p.source, p.content_hash) AND w.processed_at IS NULL
 """
 
@@ -58,13 +57,12 @@ class StoredWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A webhook that was not applied yet, though so often tried; `refused_since`: for the provider's limit (F-18)."""
+    """A webhook that was not applied yet, though so often tried."""
 
     source: str
     content_hash: bytes
     external_id: str
     tries: int
-    refused_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +102,10 @@ async def mark(tx: Transaction, marks: Sequence[Mark], now: datetime) -> None:
 
 
 async def put_off(tx: Transaction, hints: Sequence[tuple[Hint, datetime]]) -> None:
-    """Keep how often they were tried, since when they were refused, and when to try them again."""
+    """Keep how often they were tried, and when to try them again."""
     late = sorted(hints, key=lambda each: (each[0].source, each[0].content_hash))
     sources, hashes = [hint.source for hint, _ in late], [hint.content_hash for hint, _ in late]
-    tries, refused = [hint.tries for hint, _ in late], [hint.refused_since for hint, _ in late]
-    await tx.execute(_PUT_OFF, sources, hashes, tries, [at for _, at in late], refused)
+    await tx.execute(_PUT_OFF, sources, hashes, [hint.tries for hint, _ in late], [at for _, at in late])
 
 
 async def purge(tx: Transaction, before: datetime, limit: int) -> int:

@@ -24,13 +24,11 @@ log = get_logger(__name__)
 
 HINTED: Final = "webhooks"  # what the job that fetches objects is woken by
 NOT_APPLIED: Final = "provider_object_not_applied"
-DELAYED: Final = "provider_look_delayed"
 UNKNOWN_WORD: Final = "provider_word_unknown"
 NOTHING_NEW: Final = "nothing_new_at_provider"
 WATCHED_FOR: Final = timedelta(days=60)  # since something new was seen: more than any parcel is under way
 _LONGEST_PAUSE: Final = timedelta(days=1)
 _SHARE_OF_AGE: Final = 4  # a look after another quarter of the time without news: about 20 looks in a week
-_DELAYED_AFTER: Final = timedelta(hours=1)
 _TRIES: Final = 3
 _AT_ONCE: Final = 20  # an object that the provider is slow to show does not hold up the others
 _ONCE: Final = Retry(within=timedelta(0))  # a job that meets broken plumbing runs again anyway
@@ -84,35 +82,22 @@ async def apply_hints(database: Database, context: Context, looks: Looks, limit:
         by_object.setdefault((hint.source, hint.external_id), []).append(hint)
     objects, places = _Objects(database, context, looks), asyncio.Semaphore(_AT_ONCE)
     late: list[tuple[Hint, datetime]] = []
-    overdue: list[incidents.Incident] = []
 
     async def one(external_id: str, hints: list[Hint]) -> None:
         order_id = context.provider.order_of(external_id) or ""
         async with places:
             look = await objects.take_in(order_id, external_id) if order_id else _Look("unknown")
-        was_overdue = any(_is_overdue(hint, now) for hint in hints)
         if not look.outcome:
-            tried = [_tried(hint, look, now) for hint in hints]
+            tried = [hint if look.wait else replace(hint, tries=hint.tries + 1) for hint in hints]
             hints = [hint for hint in tried if hint.tries > len(pauses)]
             late.extend((hint, now + (look.wait or pauses[hint.tries - 1])) for hint in tried if hint not in hints)
-            if any(_is_overdue(hint, now) for hint in tried):
-                overdue.append(objects.incident(DELAYED, order_id, external_id, error=look.error))
             if hints:
                 await objects.tell(NOT_APPLIED, order_id, external_id, error=look.error)
-        if not look.wait and was_overdue:
-            await database.run(lambda tx: incidents.match(tx, DELAYED, [external_id], now=now))
         await objects.mark([Mark(hint.source, hint.content_hash, look.outcome or "unknown") for hint in hints])
 
     await asyncio.gather(*(one(external_id, hints) for (_, external_id), hints in by_object.items()))
-
-    async def put_off(tx: Transaction) -> None:
-        await webhooks.put_off(tx, late)
-        # The limit is one for all looks: one that waits for it tells of all.
-        if overdue and not await incidents.list_open(tx, kind=DELAYED, limit=1):
-            await incidents.open_incidents(tx, overdue[:1])
-
     if late:
-        await database.run(put_off)
+        await database.run(lambda tx: webhooks.put_off(tx, late))
     return 0 if looks.wait(now) else len(waiting)
 
 
@@ -172,18 +157,6 @@ class _Look:
     wait: timedelta | None = None
 
 
-def _tried(hint: Hint, look: _Look, now: datetime) -> Hint:
-    """After a look that came to nothing; a refused one is no try."""
-    if look.wait:
-        return replace(hint, refused_since=hint.refused_since or now)
-    return replace(hint, tries=hint.tries + 1, refused_since=None)
-
-
-def _is_overdue(hint: Hint, now: datetime) -> bool:
-    """Whether the provider refused nothing but looks for it for long."""
-    return hint.refused_since is not None and now - hint.refused_since >= _DELAYED_AFTER
-
-
 class _Objects:
     """Fetches objects one by one and takes them in together: each step of those that are ready is one transaction."""
 
@@ -216,13 +189,10 @@ class _Objects:
 
     async def tell(self, kind: str, order_id: str, external_id: str, **details: str) -> None:
         """Show it to a person, once per object while nobody has decided."""
-        seen = self.incident(kind, order_id, external_id, **details)
+        seen = incidents.Incident(
+            kind, external_id, self._context.clock.now(), order_id, {"external_id": external_id, **details}
+        )
         await self._database.run(lambda tx: incidents.open_incidents(tx, [seen]))
-
-    def incident(self, kind: str, order_id: str, external_id: str, **details: str) -> incidents.Incident:
-        """One about an object."""
-        now = self._context.clock.now()
-        return incidents.Incident(kind, external_id, now, order_id, {"external_id": external_id, **details})
 
     async def _refresh(self, order_id: str, external_id: str) -> _Look:
         """Fetch and apply; what was overtaken meanwhile is fetched again."""

@@ -228,39 +228,6 @@ async def test_after_a_refused_look_nothing_is_looked_at_until_the_provider_said
     assert await warehouse.database.fetchval("SELECT count(*) FROM webhooks WHERE outcome = 'applied'") == 9
 
 
-@pytest.mark.requirement("S-22", "R-4.7")
-async def test_hints_over_the_limit_for_an_hour_are_told_of_once_until_they_are_looked_at(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order_ids = await hinted(warehouse, 3)
-    break_objects(warehouse, monkeypatch, order_ids, Retryable("429", after=timedelta(minutes=10)))
-    for told in (*[[]] * 6, *[["provider_look_delayed"]] * 14):
-        await warehouse.pass_time(minutes=11)
-        assert await warehouse.incidents() == told
-    monkeypatch.undo()
-    await warehouse.pass_time(minutes=11)
-    assert await warehouse.incidents() == []
-    assert await warehouse.database.fetchval("SELECT array_agg(state) FROM incidents") == ["MATCHED"]
-
-
-@pytest.mark.requirement("S-22", "R-4.7")
-async def test_what_others_see_ends_no_delay_and_pauses_after_tries_in_vain_are_none(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order_ids = await hinted(warehouse, 2)
-    break_objects(warehouse, monkeypatch, order_ids[:1], Retryable("429", after=timedelta(minutes=10)))
-    break_objects(warehouse, monkeypatch, order_ids[1:], Unknown("500"))
-    for _ in range(20):
-        await warehouse.pass_time(minutes=11)
-        await hinted(warehouse, 1)
-    subjects = await warehouse.database.fetchval("SELECT array_agg(subject) FROM incidents")
-    assert subjects == [warehouse.external_id(order_ids[0])]
-    monkeypatch.undo()
-    break_objects(warehouse, monkeypatch, order_ids[1:], Retryable("429", after=timedelta(minutes=10)))
-    await warehouse.pass_time(hours=9)  # more than the pause after its last try
-    assert await warehouse.incidents() == []
-
-
 async def hold(warehouse: Warehouse, order_id: str) -> list[str]:
     """Orders asks to hold it."""
     request = orders_pb2.FulfillmentHoldRequested(context=of(order_id), request_id="hold-1", reason="dispute")
