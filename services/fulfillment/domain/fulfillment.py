@@ -175,12 +175,6 @@ class Fulfillment:
         return plus(unit for shipment in self.shipments for unit in shipment.resent)
 
     @property
-    def given_up_lines(self) -> Units:
-        """Units whose parcel failed or came back, and that were not sent again."""
-        given_up = (s for s in self.shipments if s.state in (ShipmentState.FAILED, ShipmentState.RETURNED))
-        return minus(plus(unit for shipment in given_up for unit in shipment.lines), self.resent_lines)
-
-    @property
     def open_lines(self) -> Units:
         """Units that neither left nor were cancelled."""
         return minus(minus(self.lines, self.sent_lines), self.cancelled)

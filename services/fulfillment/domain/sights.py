@@ -239,10 +239,8 @@ def _shipment(draft: Draft, sight: SeenShipment) -> None:
 
 
 def _resent(root: Fulfillment, sight: SeenShipment) -> Units:
-    """Units that left before: by the provider's word, or because only what was given up is left for them."""
-    if sight.resent:
-        return common(sight.lines, root.sent_lines)
-    return common(minus(sight.lines, root.open_lines), root.given_up_lines)
+    """Units that left before, by the provider's word: what else is too much is for a person."""
+    return common(sight.lines, root.sent_lines) if sight.resent else ()
 
 
 def _working(draft: Draft, state: FulfillmentState, reason: str = "") -> None:

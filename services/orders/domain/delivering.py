@@ -19,10 +19,11 @@ from services.orders.domain.states import (
     FulfillmentState,
     HoldState,
     OrderState,
+    ParcelState,
     ReturnState,
     StockState,
 )
-from services.orders.domain.units import awaited, minus, move_units
+from services.orders.domain.units import minus, move_units
 
 UNDER_WAY = frozenset({OrderState.PROCESSING, OrderState.SHIPPED})
 
@@ -128,7 +129,8 @@ def parcel_sent(order: Order, now: datetime, policies: Policies) -> Advanced | N
 
 def delivered(order: Order, now: datetime, policies: Policies) -> Advanced | None:
     """Every unit is delivered, cancelled, returned or lost."""
-    if order.state is not OrderState.SHIPPED or order.open_units or awaited(order):
+    under_way = any(parcel.state is ParcelState.SENT for parcel in order.progress.parcels)
+    if order.state is not OrderState.SHIPPED or order.open_units or under_way:
         return None
     ended = move(
         order,

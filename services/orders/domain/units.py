@@ -64,13 +64,6 @@ def with_customer(order: Order) -> Units:
     return minus(returnable(order), minus(back, _resent(order)))
 
 
-def awaited(order: Order) -> Units:
-    """Units that must still arrive: not those of a silent parcel whose units were sent again."""
-    given_up = _units_in(order, lambda parcel: parcel.state in (ParcelState.FAILED, ParcelState.RETURNED))
-    under_way = _units_in(order, lambda parcel: parcel.state is ParcelState.SENT)
-    return minus(under_way, minus(_resent(order), given_up))
-
-
 def returnable(order: Order) -> Units:
     """Units that left and did not come back yet; returns under way are not subtracted."""
     left = tuple(LineQuantity(line.line, line.sku, line.shipped - line.returned) for line in order.lines)

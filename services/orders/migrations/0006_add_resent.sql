@@ -1,6 +1,6 @@
 -- migrate:up
 
--- A parcel with units that left before in another one; they count once (S-21).
-ALTER TABLE parcels ADD COLUMN resent boolean NOT NULL DEFAULT false;
+-- Units of a parcel that left before in another one; they count once (S-21).
+ALTER TABLE parcels ADD COLUMN resent jsonb NOT NULL DEFAULT '[]';
 
 -- migrate:down
