@@ -75,7 +75,7 @@ class InventoryMachine:
         if event != "stock arrives" or not value.queued:
             return Step(event, value, must=False)
         command = value.queued[0]
-        again = command._replace(request_id=f"{command.request_id}{AGAIN}")
+        again = replace(command, request_id=f"{command.request_id}{AGAIN}")
         return self._step(event, replace(value, queued=()), again, must=False)
 
     def _step(self, label: str, value: InventoryValue, command: domain.Command, *, must: bool = True) -> Step:

@@ -4,6 +4,7 @@ Why: a call, an event and a deadline become the same commands, so that there is 
 `caused_by` is the id of the event or call behind a command; it decides nothing.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ class LineQuantity(NamedTuple):
 Units = tuple[LineQuantity, ...]
 
 
-class ReserveStock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReserveStock:
     """Hold what is in the cart for an order to come, until `lapses_at`; idempotent by reservation number."""
 
     order_id: str
@@ -31,7 +33,8 @@ class ReserveStock(NamedTuple):
     caused_by: str = ""
 
 
-class UndoReservation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UndoReservation:
     """Give back a reservation that no order came to own, and refuse one that is still under way (S-6)."""
 
     order_id: str
@@ -39,7 +42,8 @@ class UndoReservation(NamedTuple):
     caused_by: str = ""
 
 
-class LapseHold(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LapseHold:
     """Give back a tentative hold whose time is over at `now`."""
 
     order_id: str
@@ -47,7 +51,8 @@ class LapseHold(NamedTuple):
     caused_by: str = ""
 
 
-class AttachHold(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AttachHold:
     """The order was placed: its hold no longer lapses (S-7)."""
 
     order_id: str
@@ -56,7 +61,8 @@ class AttachHold(NamedTuple):
     caused_by: str = ""
 
 
-class CommitStock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CommitStock:
     """Turn the hold into committed stock; without a hold, reserve and commit in one (S-7)."""
 
     order_id: str
@@ -66,7 +72,8 @@ class CommitStock(NamedTuple):
     caused_by: str = ""
 
 
-class ReleaseStock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReleaseStock:
     """Give back what has not shipped: `lines`, or all of it when there are none."""
 
     order_id: str
@@ -76,7 +83,8 @@ class ReleaseStock(NamedTuple):
     caused_by: str = ""
 
 
-class ShipStock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ShipStock:
     """A parcel left with these units."""
 
     order_id: str
@@ -86,7 +94,8 @@ class ShipStock(NamedTuple):
     caused_by: str = ""
 
 
-class ReturnStock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReturnStock:
     """These units came back and can be sold again."""
 
     order_id: str

@@ -3,6 +3,7 @@
 Why: an answer names the request that it answers (S-2), and every command has one named outcome (S-25).
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,7 +24,8 @@ class StockReserved(NamedTuple):
     lapses_at: datetime | None
 
 
-class StockCommitted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StockCommitted:
     """An answer: the stock is the order's; `locations` are pairs of line and location."""
 
     order_id: str
@@ -34,7 +36,8 @@ class StockCommitted(NamedTuple):
     locations: tuple[tuple[int, str], ...]
 
 
-class StockUnavailable(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StockUnavailable:
     """The stock is not to be had: an answer, or without a request id what became of a lapsed hold."""
 
     order_id: str
@@ -44,7 +47,8 @@ class StockUnavailable(NamedTuple):
     shortages: tuple[Shortage, ...]
 
 
-class StockReleased(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StockReleased:
     """Stock was given back: `reason` is requested, lapsed or undone; only the first answers a request."""
 
     order_id: str
@@ -56,7 +60,8 @@ class StockReleased(NamedTuple):
     reason: str
 
 
-class StockShipped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StockShipped:
     """An answer: the units of a parcel left the stock."""
 
     order_id: str
@@ -66,7 +71,8 @@ class StockShipped(NamedTuple):
     lines: Units
 
 
-class StockReturned(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StockReturned:
     """An answer: the units are in the stock again."""
 
     order_id: str
@@ -95,7 +101,8 @@ class RefusedReason(StrEnum):
     ORDER_PLACED = "ORDER_PLACED"
 
 
-class Refused(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refused:
     """A reservation that was refused, with all problems of the cart where that is the reason."""
 
     reason: RefusedReason

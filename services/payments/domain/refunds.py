@@ -43,6 +43,7 @@ def request(draft: Draft, command: RequestRefund) -> None:
     if amount < wanted.amount_minor:
         draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(left))
     if not amount:
+        draft.change(rounded_minor=payable.rounded_minor)  # nothing was rounded: asked again it is the same amount
         text = "Nothing of this payment can be given back."
         draft.say(said.RefundFailed(command.refund_id, "", wanted, "nothing_refundable", text))
         return
