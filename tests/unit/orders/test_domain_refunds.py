@@ -258,6 +258,39 @@ def test_what_a_dispute_leaves_is_asked_for_and_the_rest_is_owed() -> None:
     assert (asked_back(won), kept(won)) == (TOTAL, 0)
 
 
+@pytest.mark.requirement("S-18", "R-1.22")
+@pytest.mark.parametrize(
+    ("asked", "given", "owed"),
+    [(60, 0, [TOTAL - 60]), (0, 60, [TOTAL - 60]), (60, TOTAL - 60, [])],
+    ids=["by us", "at the provider", "nothing is left"],
+)
+def test_what_went_back_before_is_not_owed_again_for_goods_that_came_back_during_a_dispute(
+    asked: int, given: int, owed: list[int]
+) -> None:
+    order, _ = ask_back(cases.delivered(), asked, "goodwill")
+    if given:
+        order = now_and(order, _given(59, given, given, "re_goodwill")).order
+    before = order.progress.refunds
+    disputed = now_and(order, cases.dispute(DisputeState.OPEN, 60, refunded_minor=given)).order
+    back = domain.Return("return", domain.ReturnState.RECEIVED, cases.ALL)
+    result = domain.tick(disputed.with_progress(returns=(back,)), cases.NOW, cases.POLICIES)
+    assert [each.amount_minor for each in result.order.progress.refunds[len(before) :]] == owed
+    assert incidents(result) == ({"refund_failed"} if owed else set())
+
+
+@pytest.mark.requirement("S-18", "R-1.12", "R-1.22")
+def test_what_was_given_at_the_provider_before_goods_came_back_does_not_pay_for_them() -> None:
+    open_with = {"captured_minor": TOTAL, "refunded_minor": 100, "dispute": DisputeState.OPEN}
+    disputed = now_and(cases.delivered(), cases.dispute(DisputeState.OPEN, 60)).order
+    goodwill = replace(_given(61, 100, 100, "re_goodwill"), snapshot=said(PaymentVerdict.PAID, **open_with))
+    order = now_and(disputed, goodwill).order
+    back = domain.Return("return", domain.ReturnState.RECEIVED, units((1, 1)))
+    order = domain.tick(order.with_progress(returns=(back,)), cases.NOW, cases.POLICIES).order
+    won = now_and(order, cases.dispute(DisputeState.WON, 62, refunded_minor=100)).order
+    value = value_of(won, {1: 1})
+    assert (asked_back(won), kept(won)) == (value, TOTAL - 100 - value)
+
+
 @pytest.mark.requirement("S-18", "S-23", "R-1.22")
 def test_goods_that_came_back_after_a_dispute_was_lost_are_not_owed() -> None:
     lost = now_and(cases.delivered(), cases.dispute(DisputeState.OPEN, 60), cases.dispute(DisputeState.LOST, 61)).order
