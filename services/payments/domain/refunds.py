@@ -34,6 +34,7 @@ def request(draft: Draft, command: RequestRefund) -> None:
     asked = min(command.amount.amount_minor, failed) if parts else command.amount.amount_minor
     captures = _captures(payable, command)
     currency = captures[0].money.currency if captures else command.amount.currency
+    rounded_before = payable.rounded_minor
     wanted = _movable(draft, Money(asked, currency))
     if not wanted.amount_minor:
         draft.say(said.RefundSucceeded(command.refund_id, "", wanted))
@@ -43,7 +44,7 @@ def request(draft: Draft, command: RequestRefund) -> None:
     if amount < wanted.amount_minor:
         draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(left))
     if not amount:
-        draft.change(rounded_minor=payable.rounded_minor)  # nothing was rounded: asked again it is the same amount
+        draft.change(rounded_minor=rounded_before)  # nothing was rounded: asked again it is the same amount
         text = "Nothing of this payment can be given back."
         draft.say(said.RefundFailed(command.refund_id, "", wanted, "nothing_refundable", text))
         return

@@ -251,6 +251,16 @@ def test_all_refunds_together_are_short_by_less_than_one_unit(requests: list[tup
             payable = again.payable
 
 
+@pytest.mark.requirement("R-1.20", "S-2")
+def test_what_cannot_be_given_back_is_answered_the_same_when_it_is_asked_for_again() -> None:
+    payable = decide(paid(), RequestRefund("r1", Money(1_000, "USD")), NOW, TENS).payable
+    for _ in range(2):
+        answer = decide(payable, RequestRefund("r2", Money(335, "USD")), NOW, TENS)
+        payable = answer.payable
+        assert (names(answer), getattr(answer.events[0], "amount", None)) == (["RefundFailed"], Money(330, "USD"))
+        assert payable.rounded_minor == 0
+
+
 @pytest.mark.requirement("R-1.20", "S-18")
 def test_a_last_refund_asked_for_before_the_earlier_ones_were_answered_is_no_more_than_is_left() -> None:
     payable = decide(paid(), RequestRefund("r1", Money(335, "USD")), NOW, TENS).payable
