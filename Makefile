@@ -15,7 +15,7 @@ OURS := services gateway consumers simulators ops bench
 PROTOS := $(shell find protos -name '*.proto')
 BREAKING := $(BIN)/buf breaking gen/image.binpb --against protos/baseline.binpb --config protos/buf.yaml
 TESTS := unit component conformance model flow
-PARALLEL := 3
+PARALLEL := 4
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18

@@ -1,6 +1,6 @@
 """One PostgreSQL and one Kafka for a whole test run, started when the first test wants them.
 
-Why: the workers of `pytest -n 3` come and go, so a server belongs to a keeper process of its own; it lives as long as
+Why: the workers of `pytest -n 4` come and go, so a server belongs to a keeper process of its own; it lives as long as
 the run holds its lock, which the kernel gives back even if the run is killed.
 """
 
