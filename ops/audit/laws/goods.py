@@ -13,7 +13,7 @@ SELECT s.order_id::text AS order_id, s.id::text AS id, s.provider_id
  WHERE provider = 'printful'
 """
 _PARCELS: Final = "SELECT order_id::text AS order_id, shipment_id FROM parcels"
-_SHIPPED: Final = "SELECT order_id::text AS order_id, line, sku, shipped FROM order_lines WHERE shipped > 0"
+_SHIPPED: Final = "SELECT order_id::text AS order_id, line, shipped FROM order_lines WHERE shipped > 0"
 _SENT: Final = """
 SELECT order_id::text AS order_id, sku, shipped AS units FROM order_lines WHERE shipped > 0
 UNION ALL

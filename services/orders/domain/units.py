@@ -5,10 +5,9 @@ Kept apart from money, because cancelling and shipping count units where no mone
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from services.orders.domain.order import LineQuantity, Order, Parcel, Units
+from services.orders.domain.order import LineQuantity, Order, Units
 from services.orders.domain.states import ParcelState
 
 
@@ -60,21 +59,13 @@ def cancelled_units(order: Order) -> Units:
 
 def with_customer(order: Order) -> Units:
     """Units that left and are not back, neither by a return nor by the carrier; what is sent again is not back."""
-    back = _units_in(order, lambda parcel: parcel.state is ParcelState.RETURNED)
-    return minus(returnable(order), minus(back, _resent(order)))
+    parcels = order.progress.parcels
+    back = tuple(unit for parcel in parcels if parcel.state is ParcelState.RETURNED for unit in parcel.lines)
+    resent = tuple(unit for parcel in parcels for unit in parcel.resent)
+    return minus(returnable(order), minus(plus(back, ()), resent))
 
 
 def returnable(order: Order) -> Units:
     """Units that left and did not come back yet; returns under way are not subtracted."""
     left = tuple(LineQuantity(line.line, line.sku, line.shipped - line.returned) for line in order.lines)
     return tuple(unit for unit in left if unit.quantity > 0)
-
-
-def _resent(order: Order) -> Units:
-    """Units that were sent again, as often as they were."""
-    return plus(tuple(unit for parcel in order.progress.parcels for unit in parcel.resent), ())
-
-
-def _units_in(order: Order, wanted: Callable[[Parcel], bool]) -> Units:
-    """Units of those parcels, one entry per line."""
-    return plus(tuple(unit for parcel in order.progress.parcels if wanted(parcel) for unit in parcel.lines), ())
