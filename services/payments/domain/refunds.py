@@ -34,9 +34,9 @@ def request(draft: Draft, command: RequestRefund) -> None:
     asked = min(command.amount.amount_minor, failed) if parts else command.amount.amount_minor
     captures = _captures(payable, command)
     currency = captures[0].money.currency if captures else command.amount.currency
-    rounded_before = payable.rounded_minor
-    wanted = _movable(draft, Money(asked, currency))
+    wanted, rounded = _movable(draft, Money(asked, currency))
     if not wanted.amount_minor:
+        draft.change(rounded_minor=rounded)
         draft.say(said.RefundSucceeded(command.refund_id, "", wanted))
         return
     left = sum(refundable(payable, c) for c in captures)
@@ -44,10 +44,10 @@ def request(draft: Draft, command: RequestRefund) -> None:
     if amount < wanted.amount_minor:
         draft.raise_incident("refund_over_cap", command.refund_id, asked=str(asked), refundable=str(left))
     if not amount:
-        draft.change(rounded_minor=rounded_before)  # nothing was rounded: asked again it is the same amount
         text = "Nothing of this payment can be given back."
         draft.say(said.RefundFailed(command.refund_id, "", wanted, "nothing_refundable", text))
         return
+    draft.change(rounded_minor=rounded)  # not where it was refused: asked for again it is the same amount
     number = max((r.number for r in parts), default=0) + 1
     for part, (capture, share) in enumerate(_shares(payable, captures, amount), start=1):
         refund = Refund(
@@ -157,18 +157,17 @@ def _number_of(payable: Payable, refund: Refund, state: RefundState) -> int:
     return max(r.number for r in payable.refunds if r.refund_id == refund.refund_id)
 
 
-def _movable(draft: Draft, money: Money) -> Money:
-    """As much of it as the provider can move, with what earlier requests were rounded down by (F-12).
+def _movable(draft: Draft, money: Money) -> tuple[Money, int]:
+    """As much of it as the provider can move, with what earlier requests were rounded down by (F-12), and the new rest.
 
-    What is rounded off now is remembered instead; in a currency other than the due's it is not, and stays with orders.
+    In a currency other than the due's nothing is carried on: what is rounded off stays with orders.
     """
     due = draft.payable.due
     running = due is not None and due.currency == money.currency
-    asked = money.amount_minor + (draft.payable.rounded_minor if running else 0)
+    rest = draft.payable.rounded_minor
+    asked = money.amount_minor + (rest if running else 0)
     movable = _whole(draft, asked, money.currency)
-    if running:
-        draft.change(rounded_minor=asked - movable)
-    return replace(money, amount_minor=movable)
+    return replace(money, amount_minor=movable), asked - movable if running else rest
 
 
 def _whole(draft: Draft, amount_minor: int, currency: str) -> int:
